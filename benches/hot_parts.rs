@@ -258,7 +258,7 @@ fn looking_up() -> Pass {
     let mut index = IndexBuilder::new(folder.clone());
     (0..INDEXED_ORDERS).for_each(|order| index.push(hash(order), day()));
     index.spill().unwrap();
-    let mut segment = Segment::open(&folder.join("orders-000001.idx")).unwrap();
+    let mut segment = Segment::open(&folder.join("orders-000001.idx")).unwrap().unwrap();
     // The open file stays until the end.
     std::fs::remove_dir_all(folder).unwrap();
     let mut asked: Vec<OrderHash> = (0..ORDERS).map(|order| hash(order * 2 * INDEXED_ORDERS / ORDERS)).collect();

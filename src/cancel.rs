@@ -1,4 +1,5 @@
-//! The one switch that stops a run: thrown by a signal, looked at by every stage between two steps of its work.
+//! The one switch that stops a run: thrown by a signal, looked at by every stage between two steps of its work. A part
+//! of a run may have one of its own, which is thrown with it.
 
 use std::{
     fmt,
@@ -55,7 +56,35 @@ impl Drop for Hook {
     }
 }
 
+/// A switch for a part of a run, such as the reading of its source. It is thrown with that of the run, and by itself
+/// where nobody needs the rest of the part.
+#[must_use]
+pub struct PartCancel {
+    own: Cancel,
+    _with_the_run: Hook,
+}
+
+impl PartCancel {
+    /// The switch that the part looks at.
+    pub fn cancel(&self) -> &Cancel {
+        &self.own
+    }
+
+    /// Stops the part as SIGTERM would.
+    pub fn stop(&self) {
+        self.own.stop(Stop::Terminate);
+    }
+}
+
 impl Cancel {
+    /// A switch for a part of the work.
+    pub fn part(&self) -> PartCancel {
+        let own = Cancel::default();
+        let (run, part) = (self.clone(), own.clone());
+        let hook = self.when_stopped(move || part.stop(run.stopped().unwrap_or(Stop::Terminate)));
+        PartCancel { own, _with_the_run: hook }
+    }
+
     /// Throws the switch; the first signal counts.
     pub fn stop(&self, stop: Stop) {
         let code = if stop == Stop::Interrupt { 1 } else { 2 };
@@ -111,6 +140,19 @@ impl Cancel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_stops_with_the_run_and_by_itself_without_it() {
+        let run = Cancel::default();
+        let (one, other) = (run.part(), run.part());
+        one.stop();
+        assert_eq!((one.cancel().stopped(), other.cancel().stopped(), run.stopped()), (Some(Stop::Terminate), None, None));
+        run.stop(Stop::Interrupt);
+        assert_eq!((one.cancel().stopped(), other.cancel().stopped()), (Some(Stop::Terminate), Some(Stop::Interrupt)));
+        assert_eq!(run.part().cancel().stopped(), Some(Stop::Interrupt));
+        drop((one, other));
+        assert_eq!(run.hooks().len(), 0);
+    }
 
     #[test]
     fn a_hook_is_called_while_it_lives_also_where_the_switch_was_thrown_before() {

@@ -976,6 +976,43 @@ fn the_work_of_a_run_that_was_cut_off_is_finished_before_the_next_run_reads_its_
     lake.assert_projected("finished");
 }
 
+/// So many orders that their index stands neither in the record nor beside the hint.
+const ORDERS_OF_A_LARGE_INDEX: usize = 90_000;
+
+#[test]
+fn a_damaged_index_is_made_again_from_the_log_and_not_from_an_older_file() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket());
+    let mut orders: Vec<_> = (0..ORDERS_OF_A_LARGE_INDEX).map(|number| order(&format!("N{number}"), "2026-01-04", "")).collect();
+    orders.push(line("A", 5, 1, 1));
+    lake.load(&orders, &[]).published();
+    let place = "curated/dt=2026-01-05/part-00000.csv";
+    let old = lake.get(place).unwrap();
+    lake.load(&[line("A", 5, 2, 2)], &[]).published();
+    let new = lake.get(place).unwrap();
+    assert_ne!(old, new);
+    // As it is from the commit of a run to the end of its installation.
+    lake.bucket.put(&lake.key(place), old);
+
+    let index = lake.files("state/index");
+    assert_eq!(index.len(), 1, "the index is an object of its own: {:?}", index.keys());
+    index.keys().for_each(|name| lake.bucket.put(&lake.key(name), "damaged"));
+    let explained = lake.etl(&["explain", "A", "--json"]).summary();
+    let quantities = explained["rows"].as_array().unwrap().iter().map(|row| row["columns"]["quantity"].clone());
+    assert_eq!(quantities.collect::<Vec<_>>(), ["2", "1"], "{explained}");
+    let ended = lake.load(&[line("B", 6, 1, 1)], &[]);
+    ended.published();
+    assert!(ended.stderr.contains("rebuilt from the partitions that the newest commit names"), "{}", ended.stderr);
+    assert_eq!(lake.by_manifest()[place], new, "after a damaged index");
+
+    // The check may fail: it names the file that is older than the log.
+    let ended = lake.etl(&["check", "--rebuild-state"]);
+    assert!([0, 4].contains(&ended.code), "{}", ended.stderr);
+    lake.load(&[line("C", 7, 1, 1)], &[]).published();
+    assert_eq!(lake.by_manifest()[place], new, "after a rebuild of the state");
+    assert_eq!(lake.load(&[line("A", 8, 3, 3)], &[]).published()["rows_moved"], 2, "the index knows the order");
+}
+
 #[test]
 fn a_mistyped_prefix_is_named_and_nothing_is_put_there() {
     let Some(server) = S3Server::moto() else { return };

@@ -1,5 +1,7 @@
 //! Files in which the lines of an order stand on lines of their own and name their parent: no line is lost, and none in silence.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::support::Workspace;
@@ -38,6 +40,27 @@ fn bulk(order: &Value) -> Vec<String> {
 /// Some orders, which are more than a page of a file together.
 fn orders() -> Vec<Value> {
     (1..=400).map(|number| order(number, if number % 100 == 0 { 6000 } else { number % 5 + 1 })).collect()
+}
+
+/// A sku is stored as it is: what is cut off ids is no part of it.
+#[test]
+fn a_sku_keeps_its_slashes() {
+    const SKUS: [&str; 5] = ["TEE/RED/M", "MUG/BLUE/M", "PLAIN", "A/", "10/20"];
+    let mut order = order(7, SKUS.len() as u64 + 1);
+    for (line, sku) in order["lineItems"]["nodes"].as_array_mut().unwrap().iter_mut().zip(SKUS.into_iter().map(Some).chain([None])) {
+        line["sku"] = json!(sku);
+        line["product"] = json!({"id": "gid://shopify/Product/500"});
+    }
+    let files: [(&str, String, &[&str]); 2] =
+        [("shopify-bulk", bulk(&order).join("\n"), &[]), ("shopify-graphql", order.to_string(), &["--cursor", "created_at"])];
+    for (profile, content, cursor) in files {
+        let work = Workspace::new();
+        work.write("orders.ndjson", content);
+        work.etl(&[&["run", "--source", profile, "--orders", "orders.ndjson"], cursor].concat()).published();
+        let skus: BTreeSet<String> = work.facts().into_iter().filter_map(|mut row| row.remove("sku")).collect();
+        let expected: BTreeSet<String> = SKUS.into_iter().chain(["500"]).map(str::to_owned).collect();
+        assert_eq!(skus, expected, "{profile}");
+    }
 }
 
 #[test]

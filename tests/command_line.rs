@@ -524,3 +524,25 @@ fn a_replay_says_where_it_reads() {
     let place = format!("1 record from output/quarantine/run_id={run_id}/records.ndjson ");
     assert!(ended.code == 0 && ended.stdout.contains(&place), "{}{}", ended.stdout, ended.stderr);
 }
+
+#[test]
+fn a_location_that_begins_as_a_url_does_is_no_folder_of_this_machine() {
+    let work = Workspace::new();
+    work.write("o.ndjson", order("A", "2026-01-01", ""));
+    for (output, form) in [
+        ("s3:/my-bucket/x", "s3://bucket/key"),
+        ("s3:my-bucket", "s3://bucket/key"),
+        ("gcs://my-bucket/x", "gs://bucket/key"),
+        ("file:///data/x", "as its path alone"),
+    ] {
+        let command = |args: &[&str]| support::ended(work.command(args).env("ETL_OUTPUT", output).output().unwrap());
+        let refused = command(&["run", "--orders", "o.ndjson"]);
+        assert!(refused.code == 2 && refused.stderr.contains(form), "{output}: {} {}", refused.code, refused.stderr);
+        let refused = work.etl(&["run", "--orders", output]);
+        assert!(refused.code == 2 && refused.stderr.contains(form), "{output}: {} {}", refused.code, refused.stderr);
+        assert_eq!(work.etl(&["demo", "--output", output]).code, 2, "{output}");
+    }
+    let refused = work.etl(&["run", "--orders", "https:/user:hush@shop.example/orders"]);
+    assert!(refused.code == 2 && !refused.stderr.contains("hush"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(work.path("")).unwrap().count(), 1, "nothing is made");
+}

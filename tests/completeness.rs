@@ -56,6 +56,15 @@ fn an_error_in_a_successful_response_is_a_failed_request() {
         r#"{"code":503,"orders":[]}"#,
         r#"{"meta":{"status":"error"},"orders":[]}"#,
         r#"{"message":"words of the server"}"#,
+        r#"{"hasErrors":true,"data":[],"next":null}"#,
+        r#"{"state":"error","message":"db down","data":[],"total":0}"#,
+        r#"{"code":1001,"message":"rate limited","data":[]}"#,
+        r#"{"code":-1,"data":[]}"#,
+        r#"{"timed_out":true,"data":[]}"#,
+        r#"{"success":null,"data":[]}"#,
+        r#"{"result":{"status":"error"},"data":[]}"#,
+        r#"{"total":0,"message":"upstream timeout"}"#,
+        r#"{"total":0}"#,
     ] {
         // Two errors and then the page: no order is lost.
         let server = with_second_page(move |count| json(if count < 2 { body.into() } else { format!(r#"{{"orders":{}}}"#, list(2..4)) }));
@@ -82,6 +91,9 @@ fn a_body_that_reports_success_is_a_page() {
         r#""error":{"code":0,"message":""},"#,
         r#""data":null,"#,
         r#""data":[],"#,
+        r#""code":0,"message":"ok","failed":0,"timed_out":false,"hasErrors":false,"errno":0,"#,
+        r#""code":20000,"msg":"success","ack":"Warning","warnings":["the version ends in 2027"],"#,
+        r#""message":"no more orders","state":"closed","#,
     ] {
         let server = Server::start(move |asked: &Asked| {
             json(format!(r#"{{{head}"orders":{}}}"#, if asked.before == 0 { list(0..2) } else { "[]".into() }))
@@ -92,6 +104,21 @@ fn a_body_that_reports_success_is_a_page() {
     }
     let server = Server::start(|_: &Asked| json(r#"{"orders":null,"total":0}"#));
     run(&Workspace::new(), &server, "", &[]).unchanged();
+}
+
+#[test]
+fn a_total_of_0_beside_orders_is_no_empty_list() {
+    for (key, said) in [("entries", "the body has no records"), ("orders", "announces 0 records, but has 20 records")] {
+        let server = Server::start(move |_: &Asked| json(format!(r#"{{"total":0,"{key}":{}}}"#, list(0..20))));
+        let ended = run(&Workspace::new(), &server, "", &[]);
+        ended.expect(3, "extract_failed");
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    // A count of something else is not believed where the profile says so.
+    let server = Server::start(|_: &Asked| json(format!(r#"{{"total":0,"orders":{}}}"#, list(0..20))));
+    let work = Workspace::new();
+    run(&work, &server, "pagination = { kind = \"single\", total = \"\" }", &[]).published();
+    assert_eq!(loaded(&work), ids(20));
 }
 
 #[test]
@@ -123,6 +150,31 @@ fn one_order_may_be_the_whole_body() {
         for file in ["one.json", "pretty.json"] {
             work.etl(&["run", "--orders", file]).unchanged();
         }
+    }
+}
+
+#[test]
+fn a_page_with_an_id_and_a_time_of_its_own_is_no_order() {
+    let first = |fields: &str| format!(r#"{{"order_id":"DRAFT"{fields}}}"#);
+    let orders = |first: String| format!("[{first},{}", list(0..5).trim_start_matches('['));
+    for first in [
+        first(r#","created_at":"2026-01-01","items":null"#),
+        first(r#","created_at":"2026-01-01""#),
+        first(r#","items":[{"sku":"S","price":1}]"#),
+        first(""),
+    ] {
+        let body = format!(r#"{{"id":"export-2026-01","date":"2026-01-06T00:00:00Z","items":{}}}"#, orders(first));
+        let server = Server::start({
+            let body = body.clone();
+            move |_: &Asked| json(body.clone())
+        });
+        let work = Workspace::new();
+        let summary = run(&work, &server, "pagination = { kind = \"single\" }", &[]).published();
+        assert_eq!((loaded(&work), &summary["records_dropped_count"]), (ids(5), &value!(1)), "{body}");
+        let work = Workspace::new();
+        work.write("page.json", &body);
+        work.etl(&["run", "--orders", "page.json"]).published();
+        assert_eq!(loaded(&work), ids(5), "{body}");
     }
 }
 
@@ -318,7 +370,7 @@ fn a_list_that_is_complete_at_the_second_reading_is_published() {
     let server = {
         let readings = Arc::new(AtomicUsize::new(0));
         Server::start(move |asked: &Asked| {
-            let page: usize = asked.parameter("page").parse().unwrap();
+            let Ok(page) = asked.parameter("page").parse::<usize>() else { return json(r#"{"total":4,"orders":[]}"#) };
             let reading = if page == 1 { readings.fetch_add(1, Ordering::SeqCst) + 1 } else { readings.load(Ordering::SeqCst) };
             // At the first reading, the second page lacks one order.
             let (start, end) = [(0, 2), (2, if reading == 1 { 3 } else { 4 }), (4, 4)][(page - 1).min(2)];
@@ -479,4 +531,325 @@ fn an_order_added_during_the_count_does_not_make_the_list_unproven() {
     let work = Workspace::new();
     let summary = run(&work, &server, "count = { path = \"/count\", value = \"n\" }", &[]).published();
     assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(4), &value!("proven")));
+}
+
+#[test]
+fn a_cursor_that_is_neither_a_text_nor_a_number_does_not_end_the_list() {
+    let kinds = [
+        ("pagination = { kind = \"cursor\", path = \"at.next_token\", parameter = \"start\" }", "at"),
+        ("pagination = { kind = \"next_url\", path = \"at.next_token\" }", "at"),
+        ("", "meta"),
+    ];
+    for (profile, place) in kinds {
+        for value in [r#"{"n":2}"#, r#"["O1"]"#, r#"["/orders?page=2","/orders?page=3"]"#, "true"] {
+            let server = Server::start(move |_: &Asked| json(format!(r#"{{"{place}":{{"next_token":{value}}},"orders":{}}}"#, list(0..2))));
+            let work = Workspace::new();
+            let ended = run(&work, &server, profile, &[]);
+            ended.expect(3, "extract_failed");
+            assert!(ended.stderr.contains("can't find the next page"), "{profile} {value}: {}", ended.stderr);
+            assert_eq!(loaded(&work), BTreeSet::new());
+        }
+        for value in ["null", "false", "{}", "[]", r#""""#] {
+            let server = Server::start(move |_: &Asked| json(format!(r#"{{"{place}":{{"next_token":{value}}},"orders":{}}}"#, list(0..2))));
+            let work = Workspace::new();
+            let summary = run(&work, &server, profile, &[]).published();
+            assert_eq!((loaded(&work), &summary["completeness"]["by"]), (ids(2), &value!("cursor")), "{profile} {value}");
+        }
+    }
+}
+
+/// A list on pages of two orders that are numbered from 0. A request without a number gets the first.
+fn from_zero(count: usize, style: &'static str) -> Server {
+    Server::start(move |asked: &Asked| {
+        let page: usize = asked.parameter("page").parse().unwrap_or(0);
+        let records = list((page * 2).min(count)..(page * 2 + 2).min(count));
+        let next = (page * 2 + 2 < count).then(|| format!("/orders?page={}", page + 1));
+        let named = next.as_ref().map_or("null".to_owned(), |next| format!("\"{next}\""));
+        let mut reply = json(match (style, &next) {
+            ("next", _) => format!(r#"{{"next":{named},"orders":{records}}}"#),
+            ("hal", Some(next)) => format!(r#"{{"_links":{{"self":{{"href":"/o"}},"next":{{"href":"{next}"}}}},"orders":{records}}}"#),
+            ("hal", None) => format!(r#"{{"_links":{{"self":{{"href":"/o"}}}},"orders":{records}}}"#),
+            ("pages", _) => format!(r#"{{"page":{page},"total_pages":{},"orders":{records}}}"#, count.div_ceil(2)),
+            _ => records,
+        });
+        if let ("link", Some(next)) = (style, &next) {
+            reply.1.push(("link", format!("<{next}>; rel=\"next\"")));
+        }
+        reply
+    })
+}
+
+#[test]
+fn page_zero_is_read_where_no_response_names_it() {
+    // In the last case, page 1 alone says that the list ends with it.
+    for (count, style) in [(8, "next"), (8, "hal"), (8, "link"), (8, "pages"), (8, "nothing"), (4, "next")] {
+        let work = Workspace::new();
+        let summary = run(&work, &from_zero(count, style), "", &[]).published();
+        assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(count), &value!("unproven")), "{style}");
+    }
+    // Users are read likewise.
+    let users = Server::start(|asked: &Asked| {
+        let page: usize = asked.parameter("page").parse().unwrap_or(0);
+        let next = if page < 2 { format!("\"/users?page={}\"", page + 1) } else { "null".to_owned() };
+        json(format!(r#"{{"next":{next},"data":[{{"id":"U{page}"}}]}}"#))
+    });
+    let work = Workspace::new();
+    work.write("orders.json", list(0..1));
+    work.etl(&["run", "--orders", "orders.json", "--users", &format!("{}/users", users.url)]).published();
+    assert_eq!(work.query("SELECT user_id FROM dim_user ORDER BY 1"), ["U0", "U1", "U2"]);
+}
+
+#[test]
+fn page_zero_is_not_requested_where_the_list_begins_with_page_one() {
+    for style in ["previous", "link", "total"] {
+        let server = Server::start(move |asked: &Asked| {
+            let page: usize = asked.parameter("page").parse().unwrap_or(1);
+            let records = list((page - 1) * 2..page * 2);
+            let url = |page: usize| format!("/orders?page={page}");
+            let next = if page < 3 { format!("\"{}\"", url(page + 1)) } else { "null".to_owned() };
+            let previous = if page > 1 { format!("\"{}\"", url(page - 1)) } else { "null".to_owned() };
+            let mut reply = json(match style {
+                "previous" => format!(r#"{{"previous":{previous},"next":{next},"orders":{records}}}"#),
+                "total" => format!(r#"{{"total":6,"next":{next},"orders":{records}}}"#),
+                _ => records,
+            });
+            if style == "link" {
+                let link = if page < 3 { format!("<{}>; rel=\"next\"", url(page + 1)) } else { format!("<{}>; rel=\"first\"", url(1)) };
+                reply.1.push(("link", link));
+            }
+            reply
+        });
+        let work = Workspace::new();
+        run(&work, &server, "", &[]).published();
+        let asked: Vec<_> = server.asked().iter().map(|asked| asked.parameter("page").to_owned()).collect();
+        assert_eq!((loaded(&work), asked), (ids(6), ["1", "2", "3"].map(str::to_owned).to_vec()), "{style}");
+    }
+}
+
+#[test]
+fn page_zero_is_requested_by_its_own_url_and_a_failure_is_no_end() {
+    /// Pages from 0 of two orders each. Two statuses: that of a request without a number, and that of one for page 0;
+    /// 200 is the page.
+    fn server(names: &'static str, without_number: u16, zero: u16) -> Server {
+        Server::start(move |asked: &Asked| {
+            let (page, code) = match asked.parameter("page") {
+                "" => (0, without_number),
+                "0" => (0, zero),
+                page => (page.parse::<usize>().unwrap(), 200),
+            };
+            if code != 200 {
+                return support::status(code);
+            }
+            let records = list((page * 2).min(6)..(page * 2 + 2).min(6));
+            let next = if page < 2 { format!("\"/orders?page={}\"", page + 1) } else { "null".to_owned() };
+            json(match names {
+                "previous" if page > 0 => {
+                    format!(r#"{{"previous":"/orders?page={}","next":{next},"orders":{records}}}"#, page - 1)
+                }
+                "has_more" => format!(r#"{{"has_more":{},"orders":{records}}}"#, page < 2),
+                _ => format!(r#"{{"next":{next},"orders":{records}}}"#),
+            })
+        })
+    }
+    // The URL that page 1 names is followed, whatever a request without a number is answered with, and by a profile too.
+    let work = Workspace::new();
+    run(&work, &server("previous", 503, 200), "pagination = { kind = \"page\" }", &[]).published();
+    assert_eq!(loaded(&work), ids(6));
+    for (names, without_number, zero) in
+        [("previous", 503, 200), ("previous", 400, 200), ("has_more", 200, 503), ("has_more", 400, 200), ("next", 422, 200)]
+    {
+        let work = Workspace::new();
+        run(&work, &server(names, without_number, zero), "", &[]).published();
+        assert_eq!(loaded(&work), ids(6), "{names} {without_number} {zero}");
+    }
+    for (names, without_number, zero) in
+        [("previous", 200, 503), ("previous", 200, 404), ("has_more", 503, 200), ("next", 503, 200), ("next", 400, 503)]
+    {
+        let work = Workspace::new();
+        let ended = run(&work, &server(names, without_number, zero), "", &[]);
+        ended.expect(3, "extract_failed");
+        assert!(ended.stderr.contains("the server answered"), "{names} {without_number} {zero}: {}", ended.stderr);
+        assert_eq!(loaded(&work), BTreeSet::new());
+    }
+    // A source that requires the number and has no page 0 begins with page 1.
+    let work = Workspace::new();
+    run(&work, &server("has_more", 400, 404), "", &[]).published();
+    assert_eq!(loaded(&work).len(), 4);
+}
+
+#[test]
+fn a_total_that_the_same_response_contradicts_does_not_end_the_list() {
+    for kind in ["page", "offset"] {
+        for style in ["pages", "next", "link", "has_more", "less"] {
+            let server = Server::start(move |asked: &Asked| {
+                let number = |name: &str| asked.parameter(name).parse::<usize>();
+                let start = if kind == "page" { (number("page").unwrap() - 1) * 3 } else { number("offset").unwrap() };
+                let (start, end) = (start.min(12), (start + 3).min(12));
+                let (records, count, has_more) = (list(start..end), end - start, end < 12);
+                let next = if has_more { format!("\"/orders?{kind}=9\"") } else { "null".to_owned() };
+                let mut reply = json(match style {
+                    // `total` counts the records of the page.
+                    "pages" => format!(r#"{{"total":{count},"pages":4,"orders":{records}}}"#),
+                    "next" => format!(r#"{{"total":{count},"next":{next},"orders":{records}}}"#),
+                    "has_more" => format!(r#"{{"total":{count},"has_more":{has_more},"orders":{records}}}"#),
+                    "link" => format!(r#"{{"total":{count},"orders":{records}}}"#),
+                    // It counts fewer than the page has.
+                    _ => format!(r#"{{"total":1,"orders":{records}}}"#),
+                });
+                if style == "link" && has_more {
+                    reply.1.push(("link", format!("</orders?{kind}=9>; rel=\"next\"")));
+                }
+                reply
+            });
+            let work = Workspace::new();
+            let profile = format!("pagination = {{ kind = \"{kind}\", total = \"total\" }}");
+            let summary = run(&work, &server, &profile, &[]).published();
+            assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(12), &value!("unproven")), "{kind} {style}");
+        }
+    }
+    // By default, too: the total of a list that is capped at 4.
+    let server = Server::start(|asked: &Asked| {
+        let page: usize = asked.parameter("page").parse().unwrap_or(1);
+        json(format!(r#"{{"total":4,"total_pages":3,"orders":{}}}"#, list((page * 2 - 2).min(6)..(page * 2).min(6))))
+    });
+    let work = Workspace::new();
+    let summary = run(&work, &server, "", &[]).published();
+    assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(6), &value!("unproven")));
+    // A number of pages that is that of smaller pages costs one request.
+    let server = Server::start(|asked: &Asked| {
+        let orders = if asked.parameter("page") == "1" { list(0..6) } else { "[]".to_owned() };
+        json(format!(r#"{{"total":6,"pages":3,"orders":{orders}}}"#))
+    });
+    let work = Workspace::new();
+    let summary = run(&work, &server, "pagination = { kind = \"page\" }", &[]).published();
+    assert_eq!((loaded(&work), &summary["completeness"]["status"], server.asked().len()), (ids(6), &value!("proven"), 2));
+}
+
+/// A list of six orders whose first one goes once page 1 was read. It is paged by the URL or the cursor that `next`
+/// makes of the number of the next page.
+fn shrinking(counts: bool, next: fn(usize) -> String) -> Server {
+    let gone = AtomicUsize::new(0);
+    Server::start(move |asked: &Asked| {
+        let first = gone.load(Ordering::SeqCst);
+        let number =
+            [asked.parameter("page"), asked.parameter("cursor")].into_iter().filter_map(|page| page.parse::<usize>().ok()).next_back();
+        let page = number.unwrap_or(1);
+        let (start, end) = ((first + page * 2 - 2).min(6), (first + page * 2).min(6));
+        let next = if end < 6 { next(page + 1) } else { next(0) };
+        let count = if counts { format!(r#""count":{},"#, 6 - first) } else { String::new() };
+        gone.store(1, Ordering::SeqCst);
+        json(format!(r#"{{{count}{next},"previous":null,"results":{}}}"#, list(start..end)))
+    })
+}
+
+fn next_by_number(page: usize) -> String {
+    if page == 0 { r#""next":null"#.to_owned() } else { format!(r#""next":"/orders?page={page}""#) }
+}
+
+#[test]
+fn next_links_with_page_numbers_prove_nothing_without_a_total() {
+    let work = Workspace::new();
+    let ended = run(&work, &shrinking(false, next_by_number), "", &[]);
+    let completeness = ended.published()["completeness"].clone();
+    assert!(!loaded(&work).contains("O2"), "page 2 began with the order behind it");
+    assert_eq!((&completeness["status"], &completeness["by"]), (&value!("unproven"), &value!(null)));
+    assert!(completeness["why"].as_str().unwrap().contains("its pages are numbered"), "{completeness}");
+    // So it is where a header or a place in the profile has the link, or a flag says that numbered pages end.
+    for (profile, style) in [
+        ("pagination = { kind = \"next_url\", path = \"following\" }", "body"),
+        ("pagination = { kind = \"link\" }", "link"),
+        ("pagination = { kind = \"cursor\", path = \"following\", parameter = \"offset\" }", "offset"),
+        ("", "has_more"),
+    ] {
+        let server = Server::start(move |asked: &Asked| {
+            let page: usize = asked.parameter(if style == "offset" { "offset" } else { "page" }).parse().unwrap_or(1);
+            let following = match (page < 3, style) {
+                (false, _) => "null".to_owned(),
+                (true, "offset") => (page + 1).to_string(),
+                (true, _) => format!("\"/orders?page={}\"", page + 1),
+            };
+            let orders = list(page * 2 - 2..page * 2);
+            let mut reply = json(match style {
+                "has_more" => format!(r#"{{"has_more":{},"orders":{orders}}}"#, page < 3),
+                "link" => format!(r#"{{"orders":{orders}}}"#),
+                _ => format!(r#"{{"following":{following},"orders":{orders}}}"#),
+            });
+            if style == "link" {
+                let link = if page < 3 { format!("<?page={}>; rel=\"next\"", page + 1) } else { "<?page=1>; rel=\"first\"".to_owned() };
+                reply.1.push(("link", link));
+            }
+            reply
+        });
+        let work = Workspace::new();
+        let summary = run(&work, &server, profile, &[]).published();
+        assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(6), &value!("unproven")), "{style}");
+    }
+    // One page is the whole list, and a cursor skips no record.
+    let single = Server::start(|_: &Asked| json(format!(r#"{{"previous":null,"next":null,"orders":{}}}"#, list(0..2))));
+    let by_cursor = Server::start(|asked: &Asked| match asked.parameter("cursor") {
+        "" => json(format!(r#"{{"next":"/orders?cursor=abc","orders":{}}}"#, list(0..1))),
+        _ => json(format!(r#"{{"next":null,"orders":{}}}"#, list(1..2))),
+    });
+    for server in [single, by_cursor] {
+        let work = Workspace::new();
+        let completeness = run(&work, &server, "", &[]).published()["completeness"].clone();
+        assert_eq!((loaded(&work), &completeness["by"]), (ids(2), &value!("cursor")));
+    }
+}
+
+#[test]
+fn a_list_that_loses_a_record_is_read_twice_before_it_fails() {
+    fn next_by_cursor(page: usize) -> String {
+        if page == 0 { r#""next_cursor":null"#.to_owned() } else { format!(r#""next_cursor":"{page}""#) }
+    }
+    let ways: [fn(usize) -> String; 2] = [next_by_number, next_by_cursor];
+    for next in ways {
+        let server = shrinking(true, next);
+        let work = Workspace::new();
+        let summary = run(&work, &server, "", &[]).published();
+        let firsts = server.asked().iter().filter(|asked| asked.parameter("page") == "1").count();
+        assert_eq!((&summary["completeness"]["status"], firsts), (&value!("proven"), 2), "{summary}");
+        assert_eq!(loaded(&work), ids(6), "O0 was there when page 1 was read");
+    }
+}
+
+#[test]
+fn a_page_without_a_list_that_was_requested_ahead_is_retried() {
+    for concurrency in [1, 4] {
+        let moved = AtomicUsize::new(0);
+        let server = Server::start(move |asked: &Asked| {
+            let page: usize = asked.parameter("page").parse().unwrap();
+            if page == 3 && moved.fetch_add(1, Ordering::SeqCst) == 0 {
+                return json(r#"{"message":"moved"}"#);
+            }
+            json(format!(r#"{{"total":12,"orders":{}}}"#, list(page * 2 - 2..page * 2)))
+        });
+        let work = Workspace::new();
+        let profile = format!("concurrency = {concurrency}\npagination = {{ kind = \"page\", total = \"total\" }}");
+        let summary = run(&work, &server, &profile, &[]).published();
+        assert_eq!((loaded(&work), &summary["source"]["retries"]), (ids(12), &value!(1)), "{concurrency}");
+    }
+/// A page of two orders out of six; `meta` says where the next one is.
+fn page_with_meta(asked: &Asked, more: &str) -> Reply {
+    let from: usize = asked.parameter("cursor").parse().unwrap_or(0);
+    let next = if from < 4 { format!("\"{}\"", from + 2) } else { "null".to_owned() };
+    json(format!(r#"{{"orders":{},"meta":{{{more}"next":{next}}}}}"#, list(from..from + 2)))
+}
+
+#[test]
+fn a_large_list_beside_the_next_page_does_not_hide_it() {
+    const CURSOR: &str = "pagination = { kind = \"cursor\", path = \"meta.next\" }";
+    let facets = format!("\"facets\":[{}],", vec!["\"facet\""; 9000].join(","));
+    let server = Server::start(move |asked| page_with_meta(asked, if asked.parameter("cursor") == "2" { &facets } else { "" }));
+    let work = Workspace::new();
+    run(&work, &server, CURSOR, &[]).published();
+    assert_eq!(loaded(&work), ids(6));
+    // An object that is too large to keep may name a next page: it is no end.
+    let keys: Vec<_> = (0..90_000).map(|number| format!("\"key-{number}\":1,")).collect();
+    let keys = keys.concat();
+    let server = Server::start(move |asked| page_with_meta(asked, if asked.parameter("cursor") == "2" { &keys } else { "" }));
+    let work = Workspace::new();
+    let ended = run(&work, &server, CURSOR, &[]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("no signal of a next page: `meta.next` is too large"), "{}", ended.stderr);
 }

@@ -157,6 +157,28 @@ fn a_chunk_is_done_when_its_end_had_passed_for_this_source_and_these_rules() {
 }
 
 #[test]
+fn a_chunk_is_loaded_again_by_settings_that_keep_what_was_dropped() {
+    let work = Workspace::new();
+    let kilos = order("KILOS", "2026-01-02", "").replace(r#""quantity":1,"#, r#""quantity":1.5,"#);
+    work.write("orders.ndjson", [order("PIECES", "2026-01-01", ""), kilos].join("\n"));
+    let runs = || {
+        let args = ["--orders", "orders.ndjson", "--since", "2026-01-01", "--until", "2026-01-03", "--chunk", "1d"];
+        backfill(&work, &args)["runs"].as_array().unwrap().len()
+    };
+    let orders = || work.facts().into_iter().map(|row| row["order_id"].clone()).collect::<Vec<_>>();
+    assert_eq!((runs(), runs(), orders()), (2, 0, vec!["PIECES".to_owned()]));
+    work.write("etl.toml", "[fact]\nquantity = \"decimal\"\n");
+    let rewritten = work.etl(&["rewrite"]);
+    assert_eq!(rewritten.code, 0, "{}", rewritten.stderr);
+    assert_eq!((runs(), runs(), orders()), (2, 0, vec!["PIECES".to_owned(), "KILOS".to_owned()]));
+    work.write("etl.toml", "[fact]\nquantity = \"decimal\"\n[limits]\ndepth = 200\n");
+    assert_eq!((runs(), runs()), (2, 0), "deeper records are no longer dropped");
+    // How fast it works, and what it checks, is no rule.
+    work.write("etl.toml", "threads = 1\n[fact]\nquantity = \"decimal\"\n[limits]\ndepth = 200\n[checks]\nunit_slip = \"off\"\n");
+    assert_eq!(runs(), 0);
+}
+
+#[test]
 fn a_plan_tells_chunks_and_loaded_days_without_orders() {
     let work = Workspace::new();
     let lines: Vec<_> = days(5).into_iter().filter(|line| !line.contains("O3")).collect();

@@ -365,6 +365,41 @@ fn a_list_over_http_must_be_proven_to_be_complete() {
     }
 }
 
+/// An order goes while pages with numbered next links are read: the reader skips the one behind it.
+#[test]
+fn an_order_that_numbered_next_links_skip_is_not_deleted() {
+    let list = Arc::new(Mutex::new(all_but(10, &[])));
+    let shrinks = Arc::new(AtomicBool::new(false));
+    let server = {
+        let (list, shrinks) = (list.clone(), shrinks.clone());
+        Server::start(move |asked: &Asked| {
+            let page: usize = asked.parameter("page").parse().unwrap_or(1);
+            let mut orders = list.lock().unwrap();
+            let (start, end) = ((page * 4 - 4).min(orders.len()), (page * 4).min(orders.len()));
+            let next = if end < orders.len() { format!("\"/orders?page={}\"", page + 1) } else { "null".to_owned() };
+            let shown = orders[start..end].join(",");
+            if page == 1 && shrinks.swap(false, Ordering::SeqCst) {
+                orders.remove(0);
+            }
+            json(format!(r#"{{"previous":null,"next":{next},"orders":[{shown}]}}"#))
+        })
+    };
+    let work = Workspace::new();
+    work.etl(&["run", "--orders", &server.orders()]).published();
+    shrinks.store(true, Ordering::SeqCst);
+    let location = server.orders();
+    let deleting = [&["run", "--orders", location.as_str()], &EVERYTHING[..]].concat();
+    let summary = work.etl(&deleting).unchanged();
+    assert_eq!((stored(&work), &summary["completeness"]["status"]), (ids(0..10), &value!("unproven")));
+    assert!(summary["deletions_refused"].as_str().unwrap().contains("its pages are numbered"), "{summary}");
+    // Two readings agree.
+    let summary = work.etl(&deleting).published();
+    let shown = (&summary["completeness"]["by"], &summary["orders_deleted"]);
+    assert_eq!((stored(&work), shown), (ids_but(10, &[0]), (&value!("second_reading"), &value!(1))));
+    let readings = server.asked().iter().filter(|asked| asked.parameter("page") == "1").count();
+    assert_eq!(readings, 1 + 2 + 2, "a run that deletes nothing reads once");
+}
+
 #[test]
 fn an_incomplete_list_that_is_published_all_the_same_deletes_nothing() {
     let list = Arc::new(Mutex::new(all_but(10, &[])));

@@ -210,6 +210,24 @@ fn reports_that_show_nothing_of_the_person_are_counted_apart_in_the_preview_too(
 }
 
 #[test]
+fn users_that_were_cut_short_are_refused_and_not_written_again() {
+    let work = workspace();
+    let users = "output/dims/dim_user/dim_user.csv";
+    let whole = work.read(users);
+    assert!(whole.ends_with("+33 1 4712\n"), "the premise: {whole}");
+    // All columns of the last row are there: only the missing line break tells.
+    work.write(users, &whole[..whole.len() - 3]);
+    let before = work.layer();
+    let refused = erase(&work, &[]);
+    assert_eq!(refused.code, 5, "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("dims/dim_user/dim_user.csv, line 3: the last line has no line break"), "{}", refused.stderr);
+    assert_eq!(work.layer(), before);
+    work.write(users, whole);
+    result(&erase(&work, &[]), "published");
+    assert_eq!(files_of_ann(&work.files("dims")), [""; 0]);
+}
+
+#[test]
 fn what_an_erasure_has_removed_is_gone_because_of_it_and_not_because_of_keep() {
     let work = workspace();
     let before = work.etl(&["runs", "--json"]).summary()["runs"][0]["run_id"].as_str().unwrap().to_owned();

@@ -283,6 +283,28 @@ fn each_run_with_drops_has_a_command_that_replays_it() {
 }
 
 #[test]
+fn quarantine_shows_records_as_they_came_whatever_their_texts_and_numbers() {
+    let work = Workspace::new();
+    // Half of a surrogate pair, a number beyond every float, a number of many digits, and a key that stands twice.
+    let records = [
+        r#"{"order_id":"5\ud800","created_at":"2026-01-31","items":[{"sku":"A"}]}"#,
+        r#"{"order_id":"6","created_at":"x","z":1e400,"items":[{"sku":"A"}]}"#,
+        r#"{"order_id":12345678901234567890123,"created_at":"x","p":0.10000000000000000001,"p":2,"a":1,"items":[{"sku":"A"}]}"#,
+    ];
+    let lines: Vec<_> = records.map(str::to_owned).into_iter().chain([order("A", "2026-01-01", "")]).collect();
+    let run_id = work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    for args in [&["quarantine", "--json"][..], &["quarantine", "--run", &run_id, "--json"]] {
+        let ended = work.etl(args);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        for record in records {
+            assert!(ended.stdout.contains(&format!("\"record\":{record}")), "{record}: {}", ended.stdout);
+        }
+    }
+    let text = work.etl(&["quarantine"]);
+    assert!(text.code == 0 && text.stdout.contains("\"z\":1e400"), "{}{}", text.stdout, text.stderr);
+}
+
+#[test]
 fn quarantine_is_listed_mended_and_replayed() {
     let work = Workspace::new();
     let two_bad_lines = r#"{"order_id":"B","created_at":"2026-01-02T00:00:00Z","currency":"EUR","items":[{"sku":"S","quantity":1,"price":"1.10"},{"sku":"T","price":"x"},{"sku":"U","price":"y"}]}"#;

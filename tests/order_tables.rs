@@ -134,6 +134,42 @@ fn an_order_in_two_currencies_is_refused() {
 }
 
 #[test]
+fn cells_that_count_as_missing_or_blank_hide_no_value_of_a_later_row() {
+    let work = Workspace::new();
+    let missing = [("status", "-"), ("user_id", "0"), ("updated_at", "0000-00-00"), ("currency", "-")]
+        .map(|(field, value)| format!("[orders.fields.{field}]\npath = \"{field}\"\nmissing = [\"{value}\"]\n"));
+    work.write("etl.toml", format!("[orders]\nlocation = \"o.csv\"\n{}", missing.concat()));
+    let header = "order_id,created_at,status,user_id,updated_at,currency,sku,price";
+    for (place, first) in ["-,0,0000-00-00,-", "\"\t\",\"\n\",\"\t\n\",\" \"", ",,,"].into_iter().enumerate() {
+        work.write("o.csv", format!("{header}\n1,2026-01-31,{first},A,1\n1,,paid,u1,2026-02-01,EUR,B,1\n"));
+        let output = format!("output-{place}");
+        work.etl(&["run", "--output", &output]).published();
+        let facts = work.read(&format!("{output}/curated/dt=2026-01-31/part-00000.csv"));
+        assert_eq!(facts.matches("paid").count(), 2, "{first:?}: {facts}");
+        assert!(facts.matches(",EUR,").count() == 2 && facts.matches(",u1,").count() == 2, "{first:?}: {facts}");
+        assert_eq!(facts.matches("2026-02-01 00:00:00").count(), 2, "{first:?}: {facts}");
+    }
+    // The time of creation, too.
+    work.write("o.csv", "order_id,created_at,sku,price\n1,\"\t\",A,1\n1,2026-01-31,B,1\n");
+    work.etl(&["run", "--output", "time"]).published();
+    assert!(work.read("time/curated/dt=2026-01-31/part-00000.csv").contains("\n1,A,"));
+}
+
+#[test]
+fn names_of_a_header_are_known_in_any_case() {
+    let work = Workspace::new();
+    work.write("o.csv", "Order_ID,Created_At,CURRENCY,SKU,Price,Quantity\n1,2026-01-31,EUR,A,1.50,3\n");
+    let run = ["run", "--orders", "o.csv", "--log-format", "text"];
+    work.etl(&run).published();
+    assert_eq!(work.query(ROWS), ["1|A|3|4.5000|EUR|2026-01-31 00:00:00"]);
+    work.write("o.csv", "order_id,created_at,currency,sku,price,quantity,Quantity\n2,2026-01-31,EUR,A,1.50,,3\n2,,,B,1,2,5\n");
+    let ended = work.etl(&run);
+    ended.published();
+    assert_eq!(work.query(ROWS)[1..], ["2|A|3|4.5000|EUR|2026-01-31 00:00:00", "2|B|2|2.0000|EUR|2026-01-31 00:00:00"]);
+    assert!(ended.stderr.contains("names differ only in case are one column"), "{}", ended.stderr);
+}
+
+#[test]
 fn an_order_that_goes_on_in_the_next_file_is_said() {
     let more = |first: &str| format!("order_id,created_at,currency,sku,quantity,price\n{first},2026-01-31T11:00:00Z,EUR,X,1,1\n");
     for (first, is_said) in [("A-1002", true), ("A-1001", false), ("B", false)] {

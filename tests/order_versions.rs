@@ -135,6 +135,17 @@ fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
 }
 
 #[test]
+fn a_row_that_moves_after_an_empty_version_does_not_stay_for_a_line_without_a_sku() {
+    let work = by_order();
+    work.load(&[priced("A", 1, 5, &[("\"x\"", "1"), ("\"y\"", "1")])], &[]).published();
+    // The version after the empty one is older than what was stored, and one of its lines may be any.
+    let versions = [priced("A", 1, 6, &[]), priced("A", 2, 2, &[("\"x\"", "2"), ("null", "2")])];
+    let summary = work.load(&versions, &["--check-scope", "full"]).published();
+    assert_counts_add_up(&summary);
+    assert_eq!(work.query(ROWS), ["2026-01-01|A|y|1.0000", "2026-01-02|A|x|2.0000"]);
+}
+
+#[test]
 fn one_run_keeps_the_rows_of_dropped_lines_that_several_would_keep() {
     let versions = [
         priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1"), ("\"z\"", "1")]),
@@ -182,6 +193,105 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
         assert_eq!(total(&[vec![partial.clone()]]).0, ["5.0000"], "{by}: nothing else is known");
         assert_eq!(total(&[vec![whole], vec![partial], vec![twin(3, "30")]]).0, ["35.0000"], "{by}: mended");
     }
+}
+
+#[test]
+fn an_order_with_something_else_around_its_lists_of_lines_is_dropped_and_keeps_its_rows() {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\n[orders]\nfields.lines = { all = [\"boxes.*.lines\", \"fees\"] }\n");
+    let order = |updated: u8, boxes: &str| {
+        format!(
+            r#"{{"order_id":"A","created_at":"2026-01-01","updated_at":"2026-02-0{updated}","boxes":{boxes},"fees":[{{"sku":"f","price":{updated}}}]}}"#
+        )
+    };
+    let boxed = r#"{"lines":[{"sku":"x","price":10}]}"#;
+    work.load(&[order(1, &format!("[{boxed}]"))], &[]).published();
+    for boxes in [format!(r#"{{"data":[{boxed}]}}"#), boxed.to_owned(), format!("[{boxed},5]")] {
+        let summary = work.load(&[order(2, &boxes)], &[]).unchanged();
+        assert_eq!(summary["dropped"]["empty_items"], 1, "{boxes}");
+        assert_eq!(work.query(SUMS), ["2026-01-01|f|1.0000", "2026-01-01|x|10.0000"], "{boxes}");
+    }
+    // Without boxes, the order has the fee alone.
+    work.load(&[order(3, "[]")], &[]).published();
+    assert_eq!(work.query(SUMS), ["2026-01-01|f|3.0000"]);
+}
+
+/// The days and sums of an order's skus.
+const SUMS: &str = "SELECT dt, sku, line_total FROM fact_order ORDER BY ALL";
+
+#[test]
+fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one_of_another_day() {
+    let version = |day: u8, updated: u8, second: &str| {
+        let y = updated.to_string();
+        priced("A", day, updated, &[("\"x\"", "5"), ("\"x\"", second), ("\"y\"", y.as_str())])
+    };
+    let (older, whole, partial, mended) = (version(3, 1, "1"), version(1, 2, "20"), version(2, 3, "\"?\""), version(2, 4, "30"));
+    for by in ["line", "order"] {
+        let after = |runs: &[&[&String]]| {
+            let work = Workspace::new();
+            work.write("etl.toml", format!("merge = \"{by}\"\nrepeated_sku = \"sum\"\n"));
+            let mut summary = serde_json::Value::Null;
+            for run in runs {
+                summary = work.load(&run.iter().map(|record| (*record).clone()).collect::<Vec<_>>(), &[]).summary();
+                assert_counts_add_up(&summary);
+            }
+            assert_eq!(work.etl(&["check"]).code, 0, "{by}");
+            (work.query(SUMS), summary)
+        };
+        // The order moves, and the whole sum stays where it is.
+        let kept = ["2026-01-01|x|25.0000", "2026-01-02|y|3.0000"];
+        let (rows, summary) = after(&[&[&whole], &[&partial]]);
+        assert_eq!(rows, kept, "{by}: in two runs");
+        let counts = ["rows_moved", "rows_superseded", "rows_retained", "rows_removed"].map(|name| summary[name].as_u64().unwrap());
+        assert_eq!(counts, [1, 1, 1, 0], "{by}");
+        assert_eq!(summary["revenue"][""], "3.0000", "{by}: that of the rows that the run brought");
+        let (rows, summary) = after(&[&[&whole], &[&partial], &[&partial]]);
+        assert_eq!((rows.as_slice(), &summary["status"]), (&kept.map(str::to_owned)[..], &"unchanged".into()), "{by}: again");
+        for run in [[&whole, &partial], [&partial, &whole]] {
+            assert_eq!(after(&[&run[..]]).0, kept, "{by}: in one run");
+        }
+        // A whole version of the run counts, also where it is older than the partial one and newer than what is stored.
+        assert_eq!(after(&[&[&older], &[&partial, &whole]]).0, kept, "{by}: three days");
+        assert_eq!(after(&[&[&partial]]).0, ["2026-01-02|x|5.0000", "2026-01-02|y|3.0000"], "{by}: nothing else is known");
+        let moved = ["2026-01-02|x|35.0000", "2026-01-02|y|4.0000"];
+        assert_eq!(after(&[&[&whole], &[&partial], &[&mended]]).0, moved, "{by}: mended");
+        assert_eq!(after(&[&[&whole, &partial, &mended]]).0, moved, "{by}: mended in one run");
+    }
+}
+
+#[test]
+fn the_same_partial_sum_of_an_order_on_two_days_is_unchanged() {
+    let work = Workspace::new();
+    work.write("etl.toml", "repeated_sku = \"sum\"\n");
+    work.load(&[priced("A", 1, 1, &[("\"y\"", "1")])], &[]).published();
+    let partial = [priced("A", 2, 2, &[("\"x\"", "5"), ("\"x\"", "\"?\"")])];
+    let summary = work.load(&partial, &[]).published();
+    assert_eq!((&summary["rows_inserted"], &summary["rows_retained"]), (&1.into(), &0.into()));
+    let summary = work.load(&partial, &[]).unchanged();
+    assert_eq!((&summary["rows_unchanged"], &summary["rows_superseded"], &summary["rows_retained"]), (&1.into(), &0.into(), &0.into()));
+    assert_eq!(work.query(SUMS), ["2026-01-01|y|1.0000", "2026-01-02|x|5.0000"]);
+}
+
+#[test]
+fn a_partial_sum_after_an_empty_version_does_not_vanish_with_the_whole_one_before() {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\nrepeated_sku = \"sum\"\n");
+    let version = |updated: u8, second: &str| priced("A", 1, updated, &[("\"x\"", "5"), ("\"x\"", second)]);
+    let runs = [version(1, "20"), priced("A", 1, 2, &[]), version(3, "\"?\"")];
+    assert_counts_add_up(&work.load(&runs, &[]).published());
+    assert_eq!(work.query(SUMS), ["2026-01-01|x|5.0000"]);
+}
+
+#[test]
+fn a_row_that_stays_beside_two_malformed_versions_is_counted_once() {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\nrepeated_sku = \"sum\"\n");
+    let version = |updated: u8, lines: &[(&str, &str)]| priced("A", 1, updated, &[lines, &[("\"y\"", "1")]].concat());
+    work.load(&[version(1, &[("\"x\"", "5"), ("\"x\"", "20")])], &[]).published();
+    let malformed = [version(2, &[("\"x\"", "5"), ("\"x\"", "\"?\"")]), version(3, &[("\"x\"", "\"?\"")])];
+    let summary = work.load(&malformed, &[]).published();
+    assert_counts_add_up(&summary);
+    assert_eq!((work.query(SUMS)[0].as_str(), &summary["rows_retained"]), ("2026-01-01|x|25.0000", &1.into()));
 }
 
 #[test]
@@ -253,8 +363,59 @@ fn any_version() -> impl Strategy<Value = String> {
     })
 }
 
+/// A version of an order whose lines may be malformed.
+#[derive(Clone, Debug)]
+struct VersionOfKeys {
+    record: String,
+    /// The order and sku of each valid line.
+    keys: Vec<String>,
+}
+
+fn any_malformed_version() -> impl Strategy<Value = VersionOfKeys> {
+    let line = (0..2_u8, proptest::option::of(1..4_i8));
+    (0..2_u8, 1..4_u8, 1..4_u8, proptest::collection::vec(line, 0..4)).prop_map(|(order, day, updated, lines)| {
+        let item = |(sku, quantity): &(u8, Option<i8>)| {
+            let quantity = quantity.map_or("\"many\"".to_owned(), |quantity| quantity.to_string());
+            format!(r#"{{"sku":"S{sku}","quantity":{quantity},"price":1.37}}"#)
+        };
+        let items = lines.iter().map(item).collect::<Vec<_>>().join(",");
+        let valid = lines.iter().filter(|(_, quantity)| quantity.is_some());
+        VersionOfKeys {
+            keys: valid.map(|(sku, _)| format!("O{order}S{sku}")).collect(),
+            record: format!(
+                r#"{{"order_id":"O{order}","created_at":"2026-01-0{day}T12:00:00Z","updated_at":"2026-02-0{updated}","currency":"EUR","items":[{items}]}}"#
+            ),
+        }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn malformed_lines_of_a_sum_double_no_key_and_take_none_away(
+        versions in proptest::collection::vec(any_malformed_version(), 1..12),
+        cut in 0..12_usize,
+        by_order in any::<bool>(),
+    ) {
+        let work = Workspace::new();
+        work.write("etl.toml", format!("merge = \"{}\"\nrepeated_sku = \"sum\"\n", if by_order { "order" } else { "line" }));
+        let (first, second) = versions.split_at(cut.min(versions.len()));
+        for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+            let records: Vec<_> = part.iter().map(|version| version.record.clone()).collect();
+            let ended = work.load(&records, &["--check-scope", "full"]);
+            prop_assert_eq!(ended.code, 0, "{}", ended.stderr);
+            assert_counts_add_up(&ended.summary());
+        }
+        let keys = match work.files("curated").is_empty() {
+            true => Vec::new(),
+            false => work.query("SELECT order_id || sku FROM fact_order ORDER BY ALL"),
+        };
+        prop_assert!(keys.is_sorted_by(|key, next| key < next), "{:?}", keys);
+        // By the line, a key stays for good once a version has a valid line of it.
+        let expected: BTreeSet<&String> = versions.iter().flat_map(|version| &version.keys).collect();
+        prop_assert!(by_order || keys.iter().eq(expected), "{:?}", keys);
+    }
 
     #[test]
     fn any_split_ends_in_the_same_bytes_and_every_order_is_of_one_version(

@@ -1,5 +1,7 @@
 //! Profiles that can't be written wrong: mistakes end with exit 2 and name line and key; layers are laid over each other key by key.
 
+use std::collections::BTreeSet;
+
 use crate::support::{self, Asked, Server, Workspace, json};
 
 /// The error of a run under this `etl.toml`.
@@ -139,4 +141,36 @@ fn an_order_whose_lines_are_all_skipped_is_skipped() {
         (&1.into(), &1.into(), &0.into())
     );
     assert_eq!(work.query("SELECT order_id, sku FROM fact_order"), ["B|x"]);
+}
+
+/// What is missing among ids is no rule for a sku.
+#[test]
+fn a_sku_of_zero_is_a_sku() {
+    let line = |id: u32, sku: &str| {
+        format!(
+            r#"{{"id":{id},"sku":"{sku}","variation_id":0,"product_id":{},"quantity":1,"price":1,"total":"1.00","total_tax":"0.00"}}"#,
+            id + 500
+        )
+    };
+    let lines = [line(1, "0"), line(2, "00"), line(3, "")].join(",");
+    let work = Workspace::new();
+    work.write(
+        "orders.json",
+        format!(
+            r#"[{{"id":7,"status":"completed","currency":"EUR","total":"3.00","total_tax":"0.00","shipping_total":"0.00",
+            "date_created_gmt":"2026-01-05T10:00:00","date_modified_gmt":"2026-01-05T10:00:00","line_items":[{lines}],"refunds":[]}}]"#
+        ),
+    );
+    work.etl(&["run", "--profile", "woocommerce", "--orders", "orders.json"]).published();
+    let skus: BTreeSet<String> = work.facts().into_iter().filter_map(|mut row| row.remove("sku")).collect();
+    assert_eq!(skus, BTreeSet::from(["0", "00", "503"].map(str::to_owned)));
+    // Elsewhere such a rule would be read by nobody.
+    for table in
+        ["[orders.fields]\nuser_id = [{ path = 'a', missing = [0] }]", "[products]\nlocation = 'p.csv'\nfields.sku = [{ path = 'a' }]"]
+    {
+        let error = error(&work, &format!("[orders]\nlocation = 'orders.json'\n{table}\n"));
+        assert!(error.contains("only the paths of the `sku` of a line may have rules of their own"), "{error}");
+    }
+    let error = error(&work, "[orders]\nlocation = 'orders.json'\nline_fields.sku = [{ path = 'a', scale = 2 }]\n");
+    assert!(error.contains("unknown key `scale`"), "{error}");
 }

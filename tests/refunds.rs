@@ -194,6 +194,48 @@ fn the_money_of_a_refund_is_that_of_its_own_amount_whatever_its_lines_are() {
 }
 
 #[test]
+fn what_was_loaded_of_refunds_stays_while_something_else_stands_around_their_list() {
+    let refunds = |refunds: &[&str]| format!(r#"{{"refunds":{{"data":[{}]}}}}"#, refunds.join(","));
+    let (r1, r2) = (refund("r1", 3, "3"), refund("r2", 4, "2"));
+    let charges = |updated: u8, charges: &str| {
+        format!(
+            r#"{{"order_id":"A","created_at":"2026-01-01","updated_at":"2026-03-0{updated}","currency":"EUR","items":[{{"sku":"x","price":10}}]{charges}}}"#
+        )
+    };
+    let first = charges(1, &format!(r#","charges":[{},{}]"#, refunds(&[&r1]), refunds(&[&r2])));
+    let loaded = ["2026-02-03|r1|A|NULL|3.0000", "2026-02-04|r2|A|NULL|2.0000"];
+    let cases = [
+        (format!(r#","charges":{{"data":[{}]}}"#, refunds(&[&r1])), 1, loaded.to_vec()),
+        (r#","charges":"ch_1""#.to_owned(), 1, loaded.to_vec()),
+        (
+            format!(r#","charges":[{},{{"refunds":[{r2}]}}]"#, refunds(&[&refund("r1", 3, "5")])),
+            1,
+            vec!["2026-02-03|r1|A|NULL|5.0000", loaded[1]],
+        ),
+        (format!(r#","charges":[{},"ch_2",{{"refunds":{{"data":{{}}}}}}]"#, refunds(&[&r2])), 2, loaded.to_vec()),
+        // Nothing is there, so there are no refunds any more.
+        (format!(r#","charges":[{},{{"refunds":null}},null]"#, refunds(&[])), 0, vec![]),
+        (r#","charges":null"#.to_owned(), 0, vec![]),
+        (String::new(), 0, vec![]),
+    ];
+    for (later, unreadable, stays) in cases {
+        let work = Workspace::new();
+        work.write(
+            "etl.toml",
+            "[orders.refunds]\nlist = \"charges.*.refunds.data\"\nrefund_id = \"id\"\ncreated_at = \"at\"\namount = \"amount\"\n",
+        );
+        work.load(&[first.clone()], &[]).published();
+        assert_eq!(stored(&work), loaded);
+        let orders = [charges(2, &later)];
+        let summary = work.load(&orders, &[]).published();
+        assert_eq!(stored(&work), stays, "{later}");
+        assert_eq!((&summary["values_unreadable"], &summary["refunds_dropped"]), (&json!(unreadable), &json!(0)), "{later}");
+        work.load(&orders, &[]).unchanged();
+        assert_eq!(work.etl(&["check"]).code, 0, "{later}");
+    }
+}
+
+#[test]
 fn what_was_loaded_of_a_refund_stays_while_it_can_not_be_read() {
     let loaded = ["2026-02-03|r1|A|NULL|3.0000", "2026-02-04|r2|A|NULL|2.0000"];
     let bad = |id: &str| format!(r#"{{"id":{id},"at":"2026-02-05T10:00:00Z","amount":"n/a"}}"#);

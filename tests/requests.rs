@@ -372,3 +372,99 @@ fn an_answer_that_says_something_else_is_no_empty_list() {
         assert!(ended.stderr.contains("no array at `Sale`"), "{}", ended.stderr);
     }
 }
+
+/// An order whose lines are asked for, and added up by sku.
+fn with_lines(pagination: &str) -> String {
+    format!(
+        "repeated_sku = \"sum\"\nmerge = \"order\"\npagination = {{ kind = \"single\" }}\n[orders.line_request]\n\
+         path = \"/orders/{{id}}/lines\"\nid = \"order_id\"\nrecords = \"data\"\npagination = {{ kind = \"{pagination}\" }}\n"
+    )
+}
+
+/// The answer about the order, or that about its lines, which has the number of the requests for lines before it.
+fn order_of_lines(lines: impl Fn(&Asked, usize) -> Value + Send + Sync + 'static) -> Server {
+    let before = std::sync::atomic::AtomicUsize::new(0);
+    Server::start(move |asked| {
+        if asked.path == "/orders" {
+            return answer(r#"{"orders":[{"order_id":"A","created_at":"2026-01-05T00:00:00Z","currency":"EUR"}]}"#);
+        }
+        answer(lines(asked, before.fetch_add(1, std::sync::atomic::Ordering::SeqCst)).to_string())
+    })
+}
+
+fn line_numbered(number: u32) -> Value {
+    json!({"id": number, "sku": format!("S{number}"), "quantity": 1, "price": "10.00"})
+}
+
+fn skus(work: &Workspace) -> Vec<String> {
+    work.query("SELECT sku, quantity, line_total FROM fact_order ORDER BY length(sku), sku")
+}
+
+fn once_each(numbers: impl Iterator<Item = u32>) -> Vec<String> {
+    numbers.map(|number| format!("S{number}|1|10.0000")).collect()
+}
+
+/// A page of some lines, from a place on.
+fn lines_from(lines: &[Value], from: usize, most: usize) -> Vec<Value> {
+    lines.iter().skip(from).take(most).cloned().collect()
+}
+
+#[test]
+fn lines_that_are_read_again_are_not_added_up_twice() {
+    // The first reading lacks a line that the count has.
+    let server = order_of_lines(|asked, before| {
+        let lines: Vec<_> = (1..=if before < 2 { 9 } else { 10 }).map(line_numbered).collect();
+        let page: usize = asked.parameter("page").parse().unwrap();
+        json!({"total": 10, "data": lines_from(&lines, (page - 1) * 5, 5)})
+    });
+    let (work, ended) = run(&server, &with_lines("page"), &[], &[]);
+    ended.published();
+    assert_eq!(skus(&work), once_each(1..=10));
+}
+
+#[test]
+fn lines_that_move_while_they_are_read_are_those_of_the_last_reading() {
+    // After the first page, a line comes in front of the others.
+    let server = order_of_lines(|asked, before| {
+        let lines: Vec<_> = (u32::from(before == 0)..=10).map(line_numbered).collect();
+        let page: usize = asked.parameter("page").parse().unwrap();
+        json!({"data": lines_from(&lines, (page - 1) * 5, 5)})
+    });
+    let (work, ended) = run(&server, &with_lines("page"), &[], &[]);
+    ended.published();
+    assert_eq!(skus(&work), once_each(0..=10));
+    // After the first page, the first line is gone: by offset, the reader goes back.
+    let server = order_of_lines(|asked, before| {
+        let lines: Vec<_> = (1 + u32::from(before > 0)..=10).map(line_numbered).collect();
+        json!({"data": lines_from(&lines, asked.parameter("offset").parse().unwrap_or(0), 4)})
+    });
+    let (work, ended) = run(&server, &with_lines("offset"), &[], &[]);
+    ended.published();
+    assert_eq!(skus(&work), once_each(2..=10));
+}
+
+#[test]
+fn lines_that_never_stand_still_are_refused() {
+    // A line of the first page is on the second, too, with another quantity each time.
+    let server = order_of_lines(|asked, before| match asked.parameter("page") {
+        "1" => json!({"data": [line_numbered(1), {"id": 2, "sku": "S2", "quantity": before, "price": "10.00"}]}),
+        "2" => json!({"data": [{"id": 2, "sku": "S2", "quantity": before, "price": "10.00"}, line_numbered(3)]}),
+        _ => json!({"data": []}),
+    });
+    let (work, ended) = run(&server, &with_lines("page"), &[], &[]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("the list changed each of the 3 times that it was read"), "{}", ended.stderr);
+    assert!(work.layer().is_empty());
+}
+
+#[test]
+fn equal_lines_without_ids_are_several() {
+    let same = || json!({"sku": "S1", "quantity": 1, "price": "10.00"});
+    let server = order_of_lines(move |asked, _| {
+        let lines = if asked.parameter("page") == "1" { vec![same(), same()] } else { Vec::new() };
+        json!({"total": 2, "data": lines})
+    });
+    let (work, ended) = run(&server, &with_lines("page"), &[], &[]);
+    ended.published();
+    assert_eq!(skus(&work), ["S1|2|20.0000"]);
+}

@@ -143,7 +143,10 @@ fn links_redirects_and_data_that_echo_the_secret_show_it_nowhere() {
 fn a_key_that_the_next_link_echoes_is_sent_once() {
     let secret = "hush-47k11+x/y";
     let server = Server::start(move |asked: &Asked| match asked.before {
-        0 => json(format!(r#"{{"orders":[{}],"next":"/orders?page=2&appid=hush-47k11%2Bx%2fy"}}"#, order("A", "2026-01-01", ""))),
+        0 => json(format!(
+            r#"{{"orders":[{}],"previous":null,"next":"/orders?page=2&appid=hush-47k11%2Bx%2fy"}}"#,
+            order("A", "2026-01-01", "")
+        )),
         _ => json(format!(r#"{{"orders":[{}],"next":null}}"#, order("B", "2026-01-01", ""))),
     });
     let work = Workspace::new();

@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{self, Asked, Server, Workspace, json, order};
+use crate::support::{self, Asked, Reply, Server, Workspace, json, order};
 
 /// A source whose list never ends, slowly: a run of it is at work until it is stopped.
 fn endless() -> Server {
@@ -211,6 +212,115 @@ fn what_the_disk_refuses_is_named_and_nothing_changes() {
     assert!(ended.stderr.contains("dt=2026-01-05"), "{}", ended.stderr);
     fs::remove_dir_all(work.path("output/curated/dt=2026-01-05")).unwrap();
     assert_eq!(work.layer(), layer);
+}
+
+/// The binary under a limit of the shell, such as `-n 60`. A file that would be too large is refused; no signal comes.
+fn limited(work: &Workspace, limit: &str, args: &[&str]) -> Command {
+    let plain = work.command(args);
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", r#"trap '' XFSZ; ulimit $0 && exec "$@""#, limit])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir(work.path("."))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null());
+    shell
+}
+
+/// A page of records that are all dropped: more than a quarantine of 256 KiB takes.
+fn page_of_drops() -> Reply {
+    let record = format!(r#"{{"order_id":"A","created_at":"soon","note":"{}"}}"#, "n".repeat(900));
+    let (status, mut headers, body) = json(format!("[{}]", vec![record; 2_000].join(",")));
+    headers.push(("link", "<?cursor=next>; rel=\"next\"".into()));
+    (status, headers, body)
+}
+
+#[test]
+fn a_disk_that_refuses_ends_a_run_at_once_however_long_its_source_takes() {
+    let slow = || -> Reply {
+        thread::sleep(Duration::from_secs(30));
+        json("[]")
+    };
+    let busy = || -> Reply { (429, vec![("retry-after", "30".to_owned())], Vec::new()) };
+    let answers: [fn() -> Reply; 2] = [slow, busy];
+    for answer in answers {
+        let work = Workspace::new();
+        let server = Server::start(move |asked: &Asked| if asked.before == 0 { page_of_drops() } else { answer() });
+        let (started, orders) = (Instant::now(), server.orders());
+        let run = ["run", "--orders", orders.as_str(), "--log-format", "text"];
+        let ended = support::ended(limited(&work, "-f 256", &run).output().unwrap());
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        ended.expect(5, "storage_failed");
+        // The disk is the cause, and not the stop of the source.
+        assert!(ended.stderr.contains("records.ndjson: ") && !ended.stderr.contains("interrupted"), "{}", ended.stderr);
+        assert!(work.files("state/staging").is_empty() && work.files("state/leases").is_empty());
+    }
+}
+
+#[test]
+fn a_dimension_that_cannot_be_read_ends_a_run_at_once_however_long_the_source_takes() {
+    let work = Workspace::new();
+    work.write("users.ndjson", r#"{"user_id":"U1","country":"DE"}"#);
+    work.load(&[order("A", "2026-01-01", "")], &["--users", "users.ndjson"]).published();
+    work.write("output/dims/dim_user/dim_user.csv", "nonsense\n");
+    let server = Server::start(|_: &Asked| {
+        thread::sleep(Duration::from_secs(30));
+        json("[]")
+    });
+    let started = Instant::now();
+    let users = format!("{}/users", server.url);
+    let ended = work.etl(&["run", "--orders", "orders.ndjson", "--users", &users, "--log-format", "text"]);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    ended.expect(5, "storage_failed");
+    assert!(ended.stderr.contains("dim_user.csv, line 1") && !ended.stderr.contains("interrupted"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_of_many_spills_has_few_files_open_at_once() {
+    let work = Workspace::new();
+    // With 64 MiB, a sixth of it is held before it is spilled: about 50 spills of 52 times the same 200 orders.
+    let note = "n".repeat(60_000);
+    let orders: Vec<String> = (0..200)
+        .map(|number| order(&format!("O{number}"), &format!("2026-01-{:02}", number % 28 + 1), &format!(r#","status":"{note}""#)))
+        .collect();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(orders.join("\n").as_bytes()).unwrap();
+    encoder.write_all(b"\n").unwrap();
+    work.write("orders.ndjson.gz", encoder.finish().unwrap().repeat(52));
+    work.write("etl.toml", "memory_limit = \"64MiB\"\nthreads = 2\n[limits]\nexpansion = 1000000\n");
+    // A process without spills has a dozen files open.
+    let ended = support::ended(limited(&work, "-n 60", &["run", "--orders", "orders.ndjson.gz"]).output().unwrap());
+    let summary = ended.published();
+    assert_eq!((&summary["records_read"], &summary["rows_inserted"]), (&10_400.into(), &200.into()));
+    let sums = "SELECT count(*), count(DISTINCT order_id), sum(length(status)) FROM fact_order";
+    assert_eq!(work.query(sums), ["200|200|12000000"]);
+    // All versions are there, in the order of the source.
+    let explained = work.etl(&["explain", "O7", "--format", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(explained.stdout.trim()).unwrap();
+    let numbers: Vec<u64> =
+        answer["versions"].as_array().unwrap().iter().map(|version| version["source"]["number"].as_u64().unwrap()).collect();
+    assert!(numbers.iter().copied().eq((0..52).map(|time| time * 200 + 8)), "{numbers:?}");
+}
+
+#[test]
+fn a_partition_that_cannot_be_looked_at_is_an_error_and_not_a_removed_one() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[redshift]\nurl = \"s3://bucket/output\"\n");
+    work.load(&[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")], &[]).published();
+    let merged = work.etl(&["redshift", "merge"]);
+    assert!(merged.code == 0 && merged.stdout.contains("COPY \"etl_stage_fact_order\""), "{}", merged.stdout);
+    // A link to itself can't be followed, whoever the user is.
+    let place = work.path("output/curated/dt=2026-01-01/part-00000.csv");
+    fs::remove_file(&place).unwrap();
+    std::os::unix::fs::symlink("part-00000.csv", &place).unwrap();
+    for command in [["redshift", "merge"].as_slice(), &["redshift", "copy"], &["check"]] {
+        let ended = work.etl(&[command, &["--log-format", "text"]].concat());
+        assert!(ended.code == 5 && ended.stderr.contains("dt=2026-01-01/part-00000.csv"), "{command:?} {}", ended.stderr);
+        // Neither a load without the day, nor a delete of its rows.
+        assert!(!ended.stdout.contains("COPY"), "{command:?} {}", ended.stdout);
+    }
 }
 
 #[test]

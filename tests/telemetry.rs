@@ -129,7 +129,7 @@ fn a_collector_gets_the_spans_of_a_run_and_its_metrics_with_the_values_of_the_su
     let pages = spans.named("page");
     let below = |stage: &str| pages.iter().filter(|page| spans.parent(page)["attributes"]["stage"] == stage).collect::<Vec<_>>();
     let numbers: BTreeSet<_> = below("extract").into_iter().map(|page| page["attributes"]["page"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, BTreeSet::from([1, 2, 3]));
+    assert_eq!(numbers, BTreeSet::from([0, 1, 2, 3]), "0: the first page without its number");
     assert!(below("dimensions")[0]["attributes"]["file"].as_str().unwrap().ends_with("users.ndjson"), "{pages:?}");
     let retried = below("extract").into_iter().find(|page| page["attributes"]["page"] == 1).unwrap();
     assert_eq!(retried["events"].as_array().unwrap().len(), 1, "the retry is an event of its page: {retried}");

@@ -11,7 +11,7 @@ const SOURCES: [&str; 12] = [
     "src/run/request_error.rs",
     "src/source/error.rs",
     "src/store/error.rs",
-    "src/store/lease.rs",
+    "src/store/lease/mod.rs",
     "src/layer/error.rs",
     "src/check/error.rs",
     "src/join/error.rs",

@@ -147,6 +147,25 @@ fn one_percent_of_the_lines_is_the_least_by_default() {
 }
 
 #[test]
+fn no_price_of_an_undone_run_is_a_last_price_whether_later_runs_follow_or_not() {
+    for has_later in [false, true] {
+        let work = known();
+        let wrong = work.load(&sales(2, 100.0), &["--on-check-failure", "publish"]);
+        assert_eq!(wrong.code, 4, "{}", wrong.stderr);
+        if has_later {
+            work.load(&[sale("later", 5, "OTHER", "1", "EUR")], &[]).published();
+        }
+        let undone = work.etl(&["undo", wrong.summary()["run_id"].as_str().unwrap()]);
+        assert_eq!(undone.code, 0, "{}", undone.stderr);
+        // The prices of before the run are known, and so are those of later runs.
+        refused(&work.load(&sales(3, 100.0), &[]));
+        assert_eq!(result(&work.load(&sales(2, 1.0), &[]).published())["violations"], 0, "later runs: {has_later}");
+        let others: Vec<_> = (0..5).map(|order| sale(&format!("other {order}"), 6, "OTHER", "100", "EUR")).collect();
+        assert_eq!(work.load(&others, &[]).code, if has_later { 4 } else { 0 }, "later runs: {has_later}");
+    }
+}
+
+#[test]
 fn a_partition_that_is_corrected_by_hand_and_a_lost_state_are_read_again() {
     let work = known();
     let place = "output/curated/dt=2026-01-01/part-00000.csv";

@@ -344,3 +344,57 @@ fn csv_errors_name_the_line_with_any_line_ending() {
         assert!(ended.stderr.contains("users.csv, line 3: 1 field, where the header has"), "{end:?}: {}", ended.stderr);
     }
 }
+
+#[test]
+fn zero_is_one_id_with_any_sign() {
+    let work = Workspace::new();
+    let of = |id: &str, price: u8| format!(r#"{{"order_id":{id},"created_at":"2026-01-01","items":[{{"sku":{id},"price":{price}}}]}}"#);
+    work.load(&[of("-0", 1), of("-0.0", 2), of("0", 3)], &[]).published();
+    assert_eq!(work.query("SELECT order_id, sku, unit_price FROM fact_order"), ["0|0|3.0000"]);
+}
+
+#[test]
+fn the_smallest_quantity_is_loaded_and_checked() {
+    let lowest = i64::MIN;
+    let lines = [
+        record("A", "", &format!(r#"{{"sku":"x","quantity":{lowest},"tot":0}},{{"sku":"y","quantity":2,"tot":5}}"#)),
+        record("B", "", &format!(r#"{{"sku":"x","quantity":{},"tot":0}}"#, i64::MAX)),
+    ];
+    for settings in ["[orders.line_fields]\nline_total = \"tot\"\n", "repeated_sku = \"sum\"\n"] {
+        let work = Workspace::new();
+        work.write("etl.toml", settings);
+        work.load(&lines, &[]).published();
+        let quantities = work.query("SELECT quantity FROM fact_order ORDER BY order_id, sku");
+        assert_eq!(quantities, [lowest.to_string(), "2".into(), i64::MAX.to_string()], "{settings}");
+        assert_eq!(work.etl(&["check"]).code, 0, "{settings}");
+    }
+}
+
+#[test]
+fn a_sum_of_quantities_beyond_its_column_is_said_to_be_one() {
+    let work = Workspace::new();
+    work.write("etl.toml", "repeated_sku = \"sum\"\n");
+    let lines = format!(r#"{{"sku":"x","quantity":{}}},{{"sku":"x","quantity":1}}"#, i64::MAX);
+    let ended = work.load(&[record("A", "", &lines)], &["--log-format", "text"]);
+    assert_eq!(ended.published()["dropped"], json!({"invalid_quantity": 1}));
+    assert!(ended.stderr.contains("the sum of the quantities of their sku does not fit"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("quantities have decimals"), "{}", ended.stderr);
+}
+
+#[test]
+fn lines_of_several_currencies_are_not_added_up_where_their_order_names_none() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[orders.line_fields]\ncurrency = \"cur\"\n");
+    let line = |sku: &str, rest: &str| format!(r#"{{"sku":"{sku}","price":1{rest}}}"#);
+    let of = |id: &str, first: &str, second: &str| record(id, "", &[line("a", first), line("b", second), line("c", "")].join(","));
+    let (eur, usd) = (r#","cur":"EUR""#, r#","cur":"USD""#);
+    let ended = work.load(&[of("A", eur, eur), of("B", eur, usd), of("C", "", usd)], &["--log-format", "text"]);
+    let summary = ended.published();
+    assert_eq!(
+        work.query("SELECT order_id, sku, currency FROM fact_order ORDER BY ALL"),
+        ["A|a|EUR", "A|b|EUR", "A|c|EUR", "B|c|NULL", "C|a|USD", "C|b|USD", "C|c|USD"]
+    );
+    assert_eq!(summary["dropped"], json!({"invalid_price": 2}));
+    assert_eq!(summary["revenue"], json!({"": "1.0000", "EUR": "3.0000", "USD": "3.0000"}));
+    assert!(ended.stderr.contains("their order has none and its lines name several"), "{}", ended.stderr);
+}

@@ -2,6 +2,10 @@
 
 use super::{CheckError, CustomCheck};
 
+/// Kinds of errors, as DuckDB's words begin, that come neither of a file nor of memory.
+const OF_COMPUTATION: [&str; 5] =
+    ["Out of Range Error:", "Conversion Error: Casting value", "Not implemented Error:", "Parser Error:", "INTERNAL Error:"];
+
 /// An error of DuckDB.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct DuckDbError {
@@ -39,7 +43,11 @@ impl DuckDbError {
 
     /// The error of a built-in query, or of the files that it reads.
     pub(super) fn of_layer(self, doing: &str) -> CheckError {
-        CheckError::Layer { doing: doing.to_owned(), detail: self.message }
+        let (doing, detail) = (doing.to_owned(), self.message);
+        match OF_COMPUTATION.iter().any(|kind| detail.starts_with(kind)) {
+            true => CheckError::Query { doing, detail },
+            false => CheckError::Layer { doing, detail },
+        }
     }
 
     /// The error of a user's query of some lines, which is the second line and the following ones of the statement.
@@ -65,6 +73,22 @@ mod tests {
         assert_eq!(error.place, Some(StatementPlace { line: 12, excerpt: "  WHERE statuss = 1\n        ^".to_owned() }));
         for words in ["Out of Memory Error: x", "a\nLINE many: x", "a\nLINE 3"] {
             assert_eq!(DuckDbError::parse(words), DuckDbError { message: words.to_owned(), place: None });
+        }
+    }
+
+    #[test]
+    fn a_value_that_can_not_be_computed_with_is_no_file_that_can_not_be_read() {
+        let of_layer = |words: &str| DuckDbError::parse(words).of_layer("running the built-in checks");
+        for words in [
+            "Out of Range Error: Overflow on abs(-9223372036854775808)",
+            "Conversion Error: Casting value \"1844674.0000\" to type DECIMAL(38,8) failed: value is out of range!",
+        ] {
+            assert!(matches!(of_layer(words), CheckError::Query { .. }), "{words}");
+        }
+        for words in
+            ["IO Error: No files found", "Out of Memory Error: x", "Conversion Error: CSV Error on Line: 2", "Invalid Input Error: x"]
+        {
+            assert!(matches!(of_layer(words), CheckError::Layer { .. }), "{words}");
         }
     }
 }

@@ -31,6 +31,15 @@ pub enum CheckError {
         /// DuckDB's words.
         detail: String,
     },
+    /// A value that DuckDB can't compute with, or a query that it does not know: the checks are at fault, and not the
+    /// files.
+    #[error("can't compute a check: {doing}: {detail}")]
+    Query {
+        /// What was asked.
+        doing: String,
+        /// DuckDB's words.
+        detail: String,
+    },
     /// The violating rows can't be written.
     #[error("{}: can't write the violating rows: {detail}", path.display())]
     Violations {

@@ -616,6 +616,18 @@ mod tests {
     }
 
     #[test]
+    fn the_extremes_of_quantities_are_computed_with() {
+        let free = |quantity: i64| Line { quantity: quantity.into(), unit_price: Money::ZERO, line_total: Money::ZERO, ..row("B", 1) };
+        for (quantity, warned) in [(i64::MIN, one("fact_quantity_positive", 1)), (i64::MAX, Vec::new())] {
+            for has_quotients in [true, false] {
+                let mut extreme = layer(&[free(quantity)]);
+                extreme.view.has_quotients = has_quotients;
+                assert_eq!(violated(&extreme, &[]), warned, "{quantity}");
+            }
+        }
+    }
+
+    #[test]
     fn a_sample_shows_five_rows_at_most() {
         let rows: Vec<_> =
             (1..=9).map(|day| Line { quantity: (-1).into(), line_total: Money::from_units(-10_000).unwrap(), ..row("A", day) }).collect();

@@ -391,7 +391,7 @@ pub(super) struct PlanArgs {
 pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<CheckSettings>,
-    /// First rebuild the state of the tool (the catalog and the index of orders) from curated/ alone
+    /// First rebuild the state of the tool: in a folder from curated/ alone, in a bucket the index of orders from the log
     #[arg(long)]
     pub(super) rebuild_state: bool,
     /// Write the rows that violate a check into this folder, as CHECK.csv

@@ -13,8 +13,9 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckResult, CheckScript},
+    layer::Truth,
     report::{CheckHistory, CheckRecord},
-    run::{CheckRequest, RunError, check_history, check_layer, check_scripts, rebuild_state},
+    run::{CheckRequest, RebuiltState, RunError, check_history, check_layer, check_scripts, rebuild_state},
     settings::{self, Settings, refuse_file},
 };
 
@@ -40,13 +41,17 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
         "status": if error.is_some() { "failed" } else { "passed" },
         "output": checked.output,
         "partitions": checked.partitions,
-        "rebuilt_partitions": rebuilt,
+        "rebuilt_partitions": rebuilt.map(|rebuilt| rebuilt.partitions),
         "checks": checked.results,
     });
     display.outcome(Ending::of(error.as_ref()), &result, |out| {
-        if let Some(partitions) = rebuilt {
+        if let Some(RebuiltState { partitions, from }) = rebuilt {
             let partitions = text::counted(partitions as u64, "partition");
-            let _ = writeln!(out, "the state of {partitions} was rebuilt from curated/\n");
+            let from = match from {
+                Truth::Files => "curated/",
+                Truth::Log => "the newest commit",
+            };
+            let _ = writeln!(out, "the state of {partitions} was rebuilt from {from}\n");
         }
         text::row(
             out,

@@ -8,7 +8,7 @@ use crate::{
     demo::DemoApi,
     report::{self, AlertKind, CommandName, Summary},
     run::{RequestError, RunError},
-    settings::{GivenOptions, Location, LocationError, Settings, SettingsError, refuse_file},
+    settings::{GivenOptions, Location, LocationError, MistakenUrl, Settings, SettingsError, refuse_file},
     store::{Output, StoreError, places},
 };
 
@@ -19,8 +19,8 @@ const BEFOREHAND: &str = "The data of the demo is bad on purpose, so that every 
 const AFTERWARDS: &str = "The alert stays open, so that `status` answers \"not healthy\". A `quarantine replay` drops the same records again, with the same alert: nobody has corrected them. All of this is meant, too.";
 
 pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    if args.output.to_string_lossy().contains("://") {
-        let text = args.output.display().to_string();
+    let text = args.output.to_string_lossy().into_owned();
+    if text.contains("://") || MistakenUrl::of(&text).is_some() {
         return Err(SettingsError::flag("--output", &text, "the demo writes into a folder").into());
     }
     refuse_file("--output", &args.output)?;

@@ -21,7 +21,7 @@ use crate::{
     model::shell_quoted,
     run::RunError,
     settings::{
-        self, BucketUrl, CredentialNames, Location, NeededCredentials, SETTINGS_FILE, SettingsError, Shipped, VARIABLES_FILE,
+        self, BucketUrl, CredentialNames, Location, MistakenUrl, NeededCredentials, SETTINGS_FILE, SettingsError, Shipped, VARIABLES_FILE,
         credentials_of_profile, no_such_profile, shipped, toml_text,
     },
     store::StoreError,
@@ -245,6 +245,9 @@ fn shown(location: &str) -> &str {
 }
 
 fn verify_output(output: &str) -> Result<(), SettingsError> {
+    if let Some(mistaken) = MistakenUrl::of(output) {
+        return Err(SettingsError::flag("--output", shown(output), mistaken));
+    }
     if BucketUrl::is_meant(output) {
         return output.parse::<BucketUrl>().map(drop).map_err(|error| SettingsError::flag("--output", output, error));
     }

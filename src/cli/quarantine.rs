@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     args::{QuarantineArgs, QuarantineCommand},
@@ -23,6 +23,13 @@ use crate::{
 
 /// How much of a record a line shows.
 const SHOWN: usize = 100;
+
+/// The answer as JSON. It is written as it stands: records are the source's own bytes, and a `Value` can't hold each of
+/// them.
+#[derive(Serialize)]
+struct Listed<'r> {
+    runs: &'r [Quarantined],
+}
 
 pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     match &args.what {
@@ -62,7 +69,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     }
     // Whoever names a run wants to see it, replayed or not.
     let is_shown = |of_run: &&Quarantined| args.run.is_some() || !of_run.is_replayed();
-    display.answer(&json!({ "runs": runs }), |out| {
+    display.answer(&Listed { runs: &runs }, |out| {
         if !stands {
             let _ = writeln!(out, "{}", display.proposing(&RequestError::NoLayer(output.location()).to_string()));
             return;

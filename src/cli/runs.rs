@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use serde_json::{json, value::RawValue};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
     args::{RunsArgs, RunsCommand},
@@ -19,6 +20,12 @@ use crate::{
 
 /// The width of a bar.
 const BAR: usize = 8;
+
+/// The history as JSON: the reports as they were written, also those of a later version.
+#[derive(Serialize)]
+struct History {
+    runs: Vec<Box<RawValue>>,
+}
 
 pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config().flags)?;
@@ -37,7 +44,7 @@ fn list(output: &Output, limit: usize, settings: &Settings, display: &Display) -
         warn_without_layer(output)?;
     }
     let raw: Vec<_> = runs.iter().filter_map(|(_, line)| RawValue::from_string(line.clone()).ok()).collect();
-    display.answer(&json!({ "runs": raw }), |out| {
+    display.answer(&History { runs: raw }, |out| {
         if runs.is_empty() {
             let (place, first) = (output.location(), settings.command_line("run --orders LOCATION"));
             let _ = writeln!(out, "no run has been recorded in {place}: `{first}` makes the first one");

@@ -337,6 +337,7 @@ fn verdict_words(by: Option<Evidence>, claimed: Option<u64>, why: Option<&str>) 
         (Some(Evidence::Total), None) => format!(": the responses announce {claimed}, and all came"),
         (Some(Evidence::Count), None) => format!(": the source counts {claimed}, and all came"),
         (Some(Evidence::Cursor), None) => ": the list was followed to its end".to_owned(),
+        (Some(Evidence::SecondReading), None) => ": two readings of the list brought the same records".to_owned(),
         (Some(Evidence::Single), None) => ": one page holds everything, as the profile says".to_owned(),
         (Some(Evidence::File), None) => ": the files were read to their ends".to_owned(),
         (None, None) => String::new(),

@@ -1,5 +1,5 @@
 //! The embedded API: the fixtures over HTTP, on the loopback and an ephemeral port, as a small shop's API would serve them:
-//! in numbered pages, behind a `Link` header, and out of order once, so that a retry can be seen.
+//! page by page, behind a `Link` header, and out of order once, so that a retry can be seen.
 //!
 //! Knows nothing of the job that is run against it.
 
@@ -40,7 +40,8 @@ pub struct DemoApi {
 
 #[derive(Deserialize)]
 struct Paging {
-    page: Option<usize>,
+    /// The line of the last order of the page before.
+    after: Option<usize>,
 }
 
 impl DemoApi {
@@ -75,16 +76,16 @@ impl DemoApi {
 }
 
 async fn orders(State(stumbled): State<Arc<AtomicBool>>, Query(paging): Query<Paging>) -> Response {
-    let page = paging.page.unwrap_or(1).max(1);
-    if page == 2 && !stumbled.swap(true, Ordering::Relaxed) {
+    let after = paging.after.unwrap_or(0);
+    if after == PAGE && !stumbled.swap(true, Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "0")], "out of order once, to show a retry").into_response();
     }
     let all: Vec<&str> = ORDERS.lines().collect();
-    let records: Vec<&str> = all.iter().skip((page - 1) * PAGE).take(PAGE).copied().collect();
+    let records: Vec<&str> = all.iter().skip(after).take(PAGE).copied().collect();
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let more = page * PAGE < all.len();
-    let link = if more { format!("</orders?page={}>; rel=\"next\"", page + 1) } else { "</orders?page=1>; rel=\"first\"".to_owned() };
+    let last = after.saturating_add(PAGE);
+    let link = if last < all.len() { format!("</orders?after={last}>; rel=\"next\"") } else { "</orders>; rel=\"first\"".to_owned() };
     if let Ok(link) = HeaderValue::from_str(&link) {
         headers.insert(header::LINK, link);
     }

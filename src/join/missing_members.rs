@@ -66,5 +66,9 @@ mod tests {
         assert_eq!(String::from_utf8(merged).unwrap(), expected);
         assert_eq!(with_missing_members(&DIM_USER, earlier, b"user_id,name\na,x\n").unwrap(), None);
         assert!(with_missing_members(&DIM_USER, now, b"name\nx\n").is_err());
+        let cut = b"user_id,name,plan\na,Ann,gold\nc,Cid,si";
+        for (now, earlier) in [(&now[..], &cut[..]), (&cut[..], &earlier[..])] {
+            assert!(with_missing_members(&DIM_USER, now, earlier).unwrap_err().to_string().contains("cut short"));
+        }
     }
 }

@@ -9,8 +9,9 @@ mod missing_members;
 mod removed_members;
 mod stored_members;
 
-pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType, StoredRows};
+pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;
 pub use missing_members::with_missing_members;
 pub use removed_members::{RemovedMembers, StoredVersion, each_version, without_members};
+pub use stored_members::StoredRows;

@@ -130,6 +130,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_cut_short_is_refused_before_any_member_is_looked_at() {
+        let cut = b"user_id,name,plan\na,Ann,golden\nb,Bob,sil";
+        assert!(without_members(&DIM_USER, cut, &|key| key == "a").unwrap_err().to_string().contains("cut short"));
+        let mut visited = 0;
+        assert!(each_version(&DIM_USER, cut, &mut |_| visited += 1).is_err());
+        assert_eq!(visited, 0);
+    }
+
+    #[test]
     fn old_versions_are_visited_too() {
         let stored = b"user_id,email,is_current\nb,old@two.example,false\nb,bob@two.example,true\n";
         let mut seen = Vec::new();

@@ -1,5 +1,7 @@
-//! What is stored: the state of the newest commit, compared with the files of a folder, and the index of orders. All of it can
-//! be made again from `curated/`, and is made again where it is missing or damaged.
+//! What is stored: the state of the newest commit, compared with the files of a folder, and the index of orders.
+//!
+//! In a folder all of it can be made again from `curated/`, and is made again where it is missing or damaged. In a bucket the log
+//! alone is the truth: its index is made again from the versions that the newest commit names, and no file of `curated/` counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,8 +9,8 @@ use std::{
 };
 
 use super::{
-    IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, RefundDays, SideEntry, StateOrigin, StoredPartition,
-    StoredPartitions, StoredSide, index,
+    IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, PartitionRows, RefundDays, SideEntry, StateOrigin, StoredPartition,
+    StoredPartitions, StoredSide, Truth, index,
     order_index::{OrderIndex, open_segments},
     side_fact::SideRow,
     state::{found_version, revenue_of},
@@ -58,14 +60,6 @@ pub enum IndexedTable {
 }
 
 impl IndexedTable {
-    /// The folder of the partitions that its index is made of.
-    fn folder(self) -> &'static str {
-        match self {
-            IndexedTable::Orders => places::CURATED,
-            IndexedTable::Refunds => places::REFUNDS,
-        }
-    }
-
     /// The place of a segment that a run adds.
     fn segment(self, run_id: &str) -> Key {
         Key::from(INDEX).join(match self {
@@ -75,7 +69,7 @@ impl IndexedTable {
     }
 }
 
-/// Whether the stored catalog and index are used, or rebuilt from the partitions.
+/// Whether the stored catalog and index are used, or rebuilt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoredState {
     /// They are used, if they are there and sound.
@@ -97,10 +91,10 @@ pub enum LookUpError {
 
 impl Catalog {
     /// Compares the state of a layer with the files of a folder. Partitions that it does not know as they are now are read, strictly.
-    /// In a bucket the log alone is the truth.
+    /// In a bucket the log alone is the truth: an index that is missing or damaged is made again from the versions that it names.
     ///
     /// # Errors
-    /// A partition that can't be parsed, I/O errors.
+    /// Other columns than those of `schema`, a partition that can't be parsed, a signal, I/O errors.
     pub fn open(
         output: &Output,
         opened: &OpenedLayer,
@@ -110,7 +104,9 @@ impl Catalog {
         wanted: StoredState,
     ) -> Result<Catalog, LayerError> {
         let is_known = wanted == StoredState::Use && opened.origin != StateOrigin::Missing;
-        if is_known {
+        let truth = opened.truth(output);
+        // A rebuild takes files as they are, whatever the state says of their columns.
+        if is_known || truth == Truth::Log {
             opened.state.verify_columns(schema)?;
         }
         let refund_scratch = scratch.join("refunds");
@@ -132,8 +128,11 @@ impl Catalog {
             found: BTreeMap::new(),
             found_again: BTreeSet::new(),
         };
-        if output.folder().is_none() && !is_rebuilt && opened.origin == StateOrigin::Log {
+        if truth == Truth::Log {
             catalog.state.partitions = known;
+            if is_rebuilt {
+                catalog.index_again(cancel)?;
+            }
             if are_refund_days_lost {
                 catalog.index_refunds_again(cancel)?;
             }
@@ -166,7 +165,7 @@ impl Catalog {
         self.orders.is_stale() || self.refund_days.is_stale() || self.is_rebuilt || self.has_new_stamps || !self.lost.is_empty()
     }
 
-    /// Whether the state was missing or damaged, or not used: all partitions were read.
+    /// Whether the state or the index of orders was missing or damaged, or not used: all partitions were read.
     pub fn is_rebuilt(&self) -> bool {
         self.is_rebuilt
     }
@@ -205,7 +204,7 @@ impl Catalog {
     fn reconcile(&mut self, dt: Dt, key: Key, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
         let Some((bytes, modified_ns)) = store::size_and_time(&self.output.at(&key))? else {
             // Somebody may have put a file of another format in its place.
-            return match file_on_disk(&self.output, dt) {
+            return match file_on_disk(&self.output, dt)? {
                 Some(other) => self.read_fresh(dt, other, None),
                 None => Ok(()),
             };
@@ -253,14 +252,7 @@ impl Catalog {
         if !self.is_rebuilt {
             self.read_again.push(dt);
         }
-        let mut last = None;
-        for row in 0..stored.rows.len() {
-            let order = order_hash(stored.rows.order_id(row));
-            if last.replace(order) != Some(order) {
-                self.orders.push(order, dt)?;
-            }
-        }
-        Ok(())
+        push_orders(&mut self.orders, dt, &stored.rows)
     }
 
     /// The refunds of every day, as they are.
@@ -434,7 +426,7 @@ impl Catalog {
         let key = table.segment(run_id);
         match self.index(table).stage(staging, key.clone(), new_file) {
             Err(error) if is_damage(&error) => {
-                tracing::warn!("the index of {table} is damaged; it is made again from {}/", table.folder());
+                tracing::warn!("the index of {table} is damaged; it is made again from the stored partitions");
                 match table {
                     IndexedTable::Orders => self.index_again(cancel)?,
                     IndexedTable::Refunds => self.index_refunds_again(cancel)?,
@@ -452,18 +444,23 @@ impl Catalog {
         }
     }
 
-    /// Reads the orders of all stored partitions again, in place of the segments.
+    /// Reads the orders of all stored partitions again, in the versions that the state names, in place of the segments.
     fn index_again(&mut self, cancel: &Cancel) -> Result<(), LayerError> {
         self.orders.clear();
         let format = self.state.file_format().unwrap_or_default();
         let stored = StoredPartitions::new(&self.output, &self.state, &self.schema, format);
-        for &dt in self.state.partitions.keys() {
+        for (&dt, entry) in &self.state.partitions {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
-            let Some(stored) = stored.load(dt)? else { continue };
-            for row in 0..stored.rows.len() {
-                self.orders.push(order_hash(stored.rows.order_id(row)), dt)?;
+            // A copy of the whole layer would need as much room as the layer. One that was there before is needed elsewhere.
+            let has_copy = self.output.at(entry.key(dt)).exists();
+            let partition = stored.load(dt)?;
+            if !has_copy {
+                stored.forget(dt);
+            }
+            if let Some(partition) = partition {
+                push_orders(&mut self.orders, dt, &partition.rows)?;
             }
         }
         Ok(())
@@ -486,23 +483,27 @@ impl Catalog {
     }
 }
 
+/// Adds the orders of a partition to their index.
+fn push_orders(index: &mut OrderIndex, dt: Dt, rows: &PartitionRows) -> Result<(), LayerError> {
+    let mut last = None;
+    for row in 0..rows.len() {
+        let order = order_hash(rows.order_id(row));
+        if last.replace(order) != Some(order) {
+            index.push(order, dt)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a segment could not be read because its bytes are wrong.
 fn is_damage(error: &LayerError) -> bool {
     matches!(error, LayerError::Store(StoreError::Io { source, .. })
         if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof))
 }
 
-/// What the stored state knows of the partitions of an order.
-pub(super) struct IndexedOrder {
-    /// The partitions that may hold it. An entry may be stale.
-    pub(super) partitions: Vec<Dt>,
-    /// Each partition as the last commit left it.
-    pub(super) committed: BTreeMap<Dt, PartitionEntry>,
-}
-
-/// Asks the stored index for an order; `None` where the state or the index is missing or damaged.
-pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<IndexedOrder>, LayerError> {
-    let opened = OpenedLayer::open(output)?;
+/// Asks the stored index for the partitions that may hold an order; `None` where the state or the index is missing or damaged. An entry
+/// may be stale.
+pub(super) fn indexed_partitions(output: &Output, opened: &OpenedLayer, order: OrderHash) -> Result<Option<Vec<Dt>>, LayerError> {
     if opened.origin == StateOrigin::Missing {
         return Ok(None);
     }
@@ -513,7 +514,7 @@ pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<
             return Ok(None);
         }
     }
-    Ok(Some(IndexedOrder { partitions, committed: opened.state.partitions }))
+    Ok(Some(partitions))
 }
 
 /// What the last commit said of each partition; nothing where that can't be read.
@@ -542,8 +543,14 @@ pub fn side_files(output: &Output, opened: &OpenedLayer, fact: SideFact) -> Resu
     if opened.origin != StateOrigin::Log {
         days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
     }
-    let files = days.into_iter().map(|dt| (dt, fact.file(dt)));
-    Ok(files.filter(|(_, key)| output.folder().is_none() || output.at(key).exists()).collect())
+    let mut files = BTreeMap::new();
+    for dt in days {
+        let key = fact.file(dt);
+        if output.folder().is_none() || store::exists(&output.at(&key))? {
+            files.insert(dt, key);
+        }
+    }
+    Ok(files)
 }
 
 /// The file of each partition of an opened layer. Where somebody has put a file of another format in place of one, that file.
@@ -553,8 +560,12 @@ pub fn side_files(output: &Output, opened: &OpenedLayer, fact: SideFact) -> Resu
 pub fn partition_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key>, LayerError> {
     let mut files = known_files(output, opened)?;
     if output.folder().is_some() {
-        for (&dt, key) in files.iter_mut().filter(|(_, key)| !output.at(key).exists()) {
-            *key = file_on_disk(output, dt).unwrap_or_else(|| key.clone());
+        for (&dt, key) in &mut files {
+            if !store::exists(&output.at(&*key))?
+                && let Some(other) = file_on_disk(output, dt)?
+            {
+                *key = other;
+            }
         }
     }
     Ok(files)
@@ -563,7 +574,7 @@ pub fn partition_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap
 /// The file of each partition: as the state has it, whether it is there or not.
 fn known_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key>, LayerError> {
     let entries = &opened.state.partitions;
-    if output.folder().is_none() && opened.origin == StateOrigin::Log {
+    if opened.truth(output) == Truth::Log {
         return Ok(entries.iter().map(|(&dt, entry)| (dt, entry.key(dt))).collect());
     }
     let curated = Key::from(places::CURATED);
@@ -580,13 +591,88 @@ fn known_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key
             );
             continue;
         };
-        let key = entries.get(&dt).map(|entry| entry.key(dt)).or_else(|| file_on_disk(output, dt));
+        let key = match entries.get(&dt) {
+            Some(entry) => Some(entry.key(dt)),
+            None => file_on_disk(output, dt)?,
+        };
         files.insert(dt, key.unwrap_or_else(|| places::partition_file(dt, FileFormat::default())));
     }
     Ok(files)
 }
 
 /// The file of a partition in a folder, whatever its format; `None` where there is none.
-fn file_on_disk(output: &Output, dt: Dt) -> Option<Key> {
-    FileFormat::ALL.into_iter().map(|format| places::partition_file(dt, format)).find(|key| output.at(key).exists())
+fn file_on_disk(output: &Output, dt: Dt) -> Result<Option<Key>, StoreError> {
+    for format in FileFormat::ALL {
+        let key = places::partition_file(dt, format);
+        if store::exists(&output.at(&key))? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        layer,
+        model::{Line, UtcMicros},
+        store::counting::CountingStore,
+    };
+
+    const DAY: i64 = 20_000;
+
+    /// A partition of one order.
+    fn partition(order_id: &str) -> Vec<u8> {
+        let created_at = UtcMicros::new(DAY * UtcMicros::DAY).unwrap();
+        let line = Line { quantity: 1.into(), created_at, ..Line::of_key(order_id, "S") };
+        let mut csv = Vec::new();
+        layer::write_header(&mut csv, &FactSchema::default());
+        layer::write_line(&mut csv, &line, std::iter::empty());
+        csv
+    }
+
+    #[test]
+    fn in_a_bucket_an_index_is_made_again_from_the_log_and_from_no_older_file() {
+        let (output, schema) = (Output::in_store(Arc::new(CountingStore::default())).unwrap(), FactSchema::default());
+        let dt = Dt::of(UtcMicros::new(DAY * UtcMicros::DAY).unwrap());
+        let (key, new) = (places::partition_file(dt, FileFormat::default()), partition("NEW"));
+        let version = ObjectRef::new(places::object_of(&key, "r2", 0), Fingerprint::of(&new));
+        output.replace(version.object.clone(), &new).unwrap();
+        // The file of the commit before: the newest one is not installed yet.
+        output.replace(key, &partition("OLD")).unwrap();
+        let entry = layer::entry_of(&new, version, dt, &schema).unwrap();
+        let lost = ObjectRef::new(Key::from(INDEX).join("r2.idx"), Fingerprint::of(b"lost"));
+        let state = LayerState { partitions: BTreeMap::from([(dt, entry)]), segments: vec![lost], ..LayerState::default() };
+        let opened = OpenedLayer { head: None, state, origin: StateOrigin::Log };
+        for wanted in [StoredState::Use, StoredState::Rebuild] {
+            let scratch = tempfile::tempdir().unwrap();
+            let fresh = scratch.path().join("fresh");
+            let mut catalog = Catalog::open(&output, &opened, &schema, fresh, &Cancel::default(), wanted).unwrap();
+            assert!(catalog.is_rebuilt() && catalog.is_stale() && catalog.is_as_committed(), "{wanted:?}");
+            assert_eq!(catalog.state.partitions, opened.state.partitions, "{wanted:?}");
+            let mut run = IndexBuilder::new(scratch.path().join("run"));
+            ["NEW", "OLD"].into_iter().for_each(|order_id| run.push(order_hash(order_id), dt));
+            let mut stored = BTreeMap::new();
+            let each = |order, _: &[Dt], known: &[Dt]| drop(stored.insert(order, known.to_vec()));
+            catalog.look_up_orders(&mut run, &scratch.path().join("new.idx"), each).unwrap();
+            assert_eq!(stored, BTreeMap::from([(order_hash("NEW"), vec![dt]), (order_hash("OLD"), Vec::new())]), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_bucket_a_rebuild_refuses_other_columns_than_those_of_the_log() {
+        let output = Output::in_store(Arc::new(CountingStore::default())).unwrap();
+        let (schema, new) = (FactSchema::default(), partition("NEW"));
+        let dt = Dt::of(UtcMicros::new(DAY * UtcMicros::DAY).unwrap());
+        let version = found_version(&places::partition_file(dt, FileFormat::default()), Fingerprint::of(&new));
+        let entry = layer::entry_of(&new, version, dt, &schema).unwrap();
+        let state = LayerState { columns: vec!["channel".into()], partitions: BTreeMap::from([(dt, entry)]), ..LayerState::default() };
+        let opened = OpenedLayer { head: None, state, origin: StateOrigin::Log };
+        let scratch = tempfile::tempdir().unwrap();
+        let refused = Catalog::open(&output, &opened, &schema, scratch.path().into(), &Cancel::default(), StoredState::Rebuild);
+        assert!(matches!(refused, Err(LayerError::Columns { .. })));
+    }
 }

@@ -6,6 +6,16 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::settings::RepeatedSku;
+
+/// Whether a row has all lines of its sku. With `repeated_sku = "sum"`, one of them may have been dropped: then the sum may
+/// be too small. A whole row is the greater one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Wholeness {
+    Partial,
+    Whole,
+}
+
 /// A dropped part: the number of its record in the run, and a hash of its sku or id, if that is valid.
 #[derive(Clone, Copy, Debug)]
 struct DroppedPart {
@@ -39,6 +49,14 @@ impl DroppedParts {
         }
     }
 
+    /// Whether the row of a sku has all lines that this record has of it.
+    pub(super) fn wholeness(&self, repeated_sku: RepeatedSku, seq: u64, sku: &str) -> Wholeness {
+        match repeated_sku {
+            RepeatedSku::Sum if self.has(seq, sku) => Wholeness::Partial,
+            RepeatedSku::Sum | RepeatedSku::Last => Wholeness::Whole,
+        }
+    }
+
     fn of_record(&self, seq: u64) -> impl Iterator<Item = &DroppedPart> {
         let first = if self.parts.is_empty() { 0 } else { self.parts.partition_point(|part| part.seq < seq) };
         self.parts[first..].iter().take_while(move |part| part.seq == seq)
@@ -63,5 +81,8 @@ mod tests {
         let known: Vec<_> =
             [(3, "a"), (3, "b"), (3, "c"), (7, "c"), (4, "a"), (8, "a")].into_iter().map(|(seq, sku)| lines.may_be(seq, sku)).collect();
         assert_eq!(known, [true, true, false, true, false, false]);
+        let of = |repeated_sku, sku| lines.wholeness(repeated_sku, 3, sku);
+        assert_eq!([of(RepeatedSku::Sum, "a"), of(RepeatedSku::Sum, "c")], [Wholeness::Partial, Wholeness::Whole]);
+        assert_eq!(of(RepeatedSku::Last, "a"), Wholeness::Whole, "the last valid line is all that counts");
     }
 }

@@ -36,8 +36,8 @@ const COUNT: usize = 8;
 /// Entries that are held before they are spilled, where all of the history is read: 16 MiB.
 const ENTRIES_IN_MEMORY: usize = 1 << 20;
 
-/// Files that are read at once, at most: each takes a buffer and a descriptor.
-const MOST_STREAMS: usize = 64;
+/// Files that are read at once, at most: each takes a buffer and a descriptor, and a process may have few of these.
+pub(super) const MOST_STREAMS: usize = 32;
 
 /// An order and a partition that holds it.
 pub type Entry = (OrderHash, Dt);
@@ -253,22 +253,37 @@ struct Layout {
 
 impl Layout {
     /// The layout of a file, if its size is that of its number of entries.
-    fn read(file: &File) -> Option<Layout> {
-        let size = file.metadata().ok()?.len();
+    ///
+    /// # Errors
+    /// I/O errors. Of a file that is too short, [`io::ErrorKind::UnexpectedEof`].
+    fn read(file: &File) -> io::Result<Option<Layout>> {
+        let size = file.metadata()?.len();
         let mut magic = [0; MAGIC.len()];
-        file.read_exact_at(&mut magic, 0).ok()?;
+        file.read_exact_at(&mut magic, 0)?;
         let (count_at, blocks_at, tail) = match &magic {
-            MAGIC => (size.checked_sub((COUNT + CHECKSUM) as u64)?, MAGIC.len() as u64, (COUNT + CHECKSUM) as u64),
+            MAGIC => {
+                let tail = (COUNT + CHECKSUM) as u64;
+                let Some(count_at) = size.checked_sub(tail) else { return Ok(None) };
+                (count_at, MAGIC.len() as u64, tail)
+            }
             MAGIC_COUNT_FIRST => (MAGIC.len() as u64, (MAGIC.len() + COUNT) as u64, CHECKSUM as u64),
-            _ => return None,
+            _ => return Ok(None),
         };
         let mut count = [0; COUNT];
-        file.read_exact_at(&mut count, count_at).ok()?;
-        let count = u64::from_le_bytes(count);
+        file.read_exact_at(&mut count, count_at)?;
+        let layout = Layout::of(u64::from_le_bytes(count), blocks_at);
+        Ok(layout.filter(|layout| layout.fences_end().and_then(|end| end.checked_add(tail)) == Some(size)))
+    }
+
+    /// That of so many entries, whose first block begins at `blocks_at`; `None` where no file is so large.
+    fn of(count: u64, blocks_at: u64) -> Option<Layout> {
         let blocks = count.div_ceil(BLOCK_ENTRIES as u64);
         let fences_at = blocks_at.checked_add(count.checked_mul(ENTRY as u64)?)?.checked_add(blocks.checked_mul(CHECKSUM as u64)?)?;
-        let fences = blocks.checked_mul(8)?;
-        (size == fences_at.checked_add(fences)?.checked_add(tail)?).then_some(Layout { count, blocks_at, fences_at, fences })
+        Some(Layout { count, blocks_at, fences_at, fences: blocks.checked_mul(8)? })
+    }
+
+    fn fences_end(&self) -> Option<u64> {
+        self.fences_at.checked_add(self.fences)
     }
 }
 
@@ -284,19 +299,38 @@ pub struct Segment {
 
 impl Segment {
     /// Opens a segment; `None` where it is missing or damaged, and the index must be rebuilt.
-    pub fn open(path: &Path) -> Option<Segment> {
-        let file = File::open(path).ok()?;
-        let layout = Layout::read(&file)?;
-        let mut fences = vec![0; usize::try_from(layout.fences).ok()?];
-        file.read_exact_at(&mut fences, layout.fences_at).ok()?;
+    ///
+    /// # Errors
+    /// A file that can't be opened or read: its entries are not known, and it is not as good as a missing one.
+    pub fn open(path: &Path) -> Result<Option<Segment>, StoreError> {
+        let Some(file) = store::open_file(path)? else { return Ok(None) };
+        match Segment::read(file, path) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map_err(StoreError::io("read", path)),
+        }
+    }
+
+    /// Opens a segment that the run itself has written.
+    ///
+    /// # Errors
+    /// I/O errors; [`LayerError::Changed`] where it is missing or not as it was written.
+    pub(super) fn open_written(path: &Path) -> Result<Segment, LayerError> {
+        Segment::open(path)?.ok_or_else(|| LayerError::Changed { path: path.to_owned() })
+    }
+
+    fn read(file: File, path: &Path) -> io::Result<Option<Segment>> {
+        let Some(layout) = Layout::read(&file)? else { return Ok(None) };
+        let Ok(length) = usize::try_from(layout.fences) else { return Ok(None) };
+        let mut fences = vec![0; length];
+        file.read_exact_at(&mut fences, layout.fences_at)?;
         let (mut magic, mut checksum) = ([0; MAGIC.len()], [0; CHECKSUM]);
-        file.read_exact_at(&mut magic, 0).ok()?;
-        file.read_exact_at(&mut checksum, file.metadata().ok()?.len().checked_sub(CHECKSUM as u64)?).ok()?;
+        file.read_exact_at(&mut magic, 0)?;
+        file.read_exact_at(&mut checksum, file.metadata()?.len().saturating_sub(CHECKSUM as u64))?;
         if fence_checksum(&magic, layout.count, &fences) != u64::from_le_bytes(checksum) {
-            return None;
+            return Ok(None);
         }
         let firsts = fences.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes)).collect();
-        Some(Segment { file, path: path.to_owned(), layout, firsts, block: None })
+        Ok(Some(Segment { file, path: path.to_owned(), layout, firsts, block: None }))
     }
 
     /// How many entries there are.
@@ -368,7 +402,7 @@ impl SegmentReader {
         let failed = || StoreError::io("read", path);
         let mut file = File::open(path).map_err(failed())?;
         let damaged = || failed()(io::Error::new(io::ErrorKind::InvalidData, "not a segment of the index"));
-        let layout = Layout::read(&file).ok_or_else(damaged)?;
+        let layout = Layout::read(&file).map_err(failed())?.ok_or_else(damaged)?;
         file.seek(SeekFrom::Start(layout.blocks_at)).map_err(failed())?;
         let file = BufReader::with_capacity(1 << 18, file);
         Ok(SegmentReader { file, path: path.to_owned(), left: layout.count, block: Vec::new().into_iter() })
@@ -429,7 +463,7 @@ mod tests {
         for count in [0, 1, 511, 512, 513, 5000] {
             let entries: Vec<_> = (0..count).map(|i| (i * 3, i32::try_from(i).unwrap())).collect();
             let (_dir, path) = segment(&entries);
-            let mut segment = Segment::open(&path).unwrap();
+            let mut segment = Segment::open(&path).unwrap().unwrap();
             assert_eq!(segment.count(), count);
             for &(hash, days) in &entries {
                 assert_eq!(partitions(&mut segment, hash), [days]);
@@ -446,7 +480,7 @@ mod tests {
     fn an_order_whose_entries_span_blocks_is_found_whole() {
         let entries: Vec<_> = (0..500).map(|i| (1, i)).chain((0..1500).map(|i| (7, i))).chain([(9, 0)]).collect();
         let (_dir, path) = segment(&entries);
-        let mut segment = Segment::open(&path).unwrap();
+        let mut segment = Segment::open(&path).unwrap().unwrap();
         assert_eq!(partitions(&mut segment, 7), (0..1500).collect::<Vec<_>>());
         assert_eq!(partitions(&mut segment, 9), [0]);
     }
@@ -460,12 +494,26 @@ mod tests {
             let mut bad = good.clone();
             bad[place] ^= 1;
             fs::write(&path, &bad).unwrap();
-            let seen =
-                Segment::open(&path).is_none_or(|mut segment| !(0..1000).all(|hash| segment.look_up(OrderHash(hash), &mut Vec::new())));
+            let opened = Segment::open(&path).unwrap();
+            let seen = opened.is_none_or(|mut segment| !(0..1000).all(|hash| segment.look_up(OrderHash(hash), &mut Vec::new())));
             assert!(seen, "byte {place}");
         }
-        fs::write(&path, &good[..good.len() - 1]).unwrap();
-        assert!(Segment::open(&path).is_none());
+        for length in [good.len() - 1, 500, 9, 8, 7, 0] {
+            fs::write(&path, &good[..length]).unwrap();
+            assert!(Segment::open(&path).unwrap().is_none(), "{length}");
+            assert!(matches!(Segment::open_written(&path), Err(LayerError::Changed { .. })), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        // A folder can be opened, and not be read, whoever the user is.
+        let error = Segment::open(dir.path()).map(drop).unwrap_err();
+        assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+        let missing = dir.path().join("missing.idx");
+        assert!(Segment::open(&missing).unwrap().is_none());
+        assert!(matches!(Segment::open_written(&missing), Err(LayerError::Changed { .. })));
     }
 
     #[test]

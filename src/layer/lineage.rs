@@ -18,7 +18,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{
     LayerError,
+    index::MOST_STREAMS,
     leb128::{Reader, write_number, write_signed},
     lineage_runs::{LineageRun, lineage_file},
     staged_rows::BatchOrder,
@@ -270,7 +271,10 @@ pub struct LineageBuilder {
     entries: Vec<(OrderHash, usize)>,
     /// Versions in source order, each with its length before it.
     bytes: Vec<u8>,
+    /// Files of sorted versions, in source order: all versions of one come before all of the next.
     spilled: Vec<PathBuf>,
+    /// Files so far, also of those that are gone.
+    files: usize,
     origins: Vec<u8>,
     last_location: String,
 }
@@ -283,6 +287,7 @@ impl LineageBuilder {
             entries: Vec::new(),
             bytes: Vec::new(),
             spilled: Vec::new(),
+            files: 0,
             origins: Vec::new(),
             last_location: String::new(),
         }
@@ -320,19 +325,43 @@ impl LineageBuilder {
 
     /// Moves the versions that are in memory to disk, sorted.
     pub(super) fn spill(&mut self) -> Result<(), LayerError> {
-        let path = self.folder.join(format!("lineage-{:06}.spill", self.spilled.len()));
-        let failed = || StoreError::io("write", &path);
-        let mut file = BufWriter::with_capacity(1 << 18, File::create(&path).map_err(failed())?);
+        let path = self.new_file();
         self.sort();
+        let mut spill = SpillWriter::create(&path)?;
         for entry in self.in_memory() {
             let (hash, version) = entry?;
-            let written = file.write_all(&hash.0.to_le_bytes()).and_then(|()| file.write_all(&(version.len() as u64).to_le_bytes()));
-            written.and_then(|()| file.write_all(&version)).map_err(failed())?;
+            spill.version(hash, &version)?;
         }
-        file.flush().map_err(failed())?;
+        spill.finish()?;
         self.entries.clear();
         self.bytes.clear();
         self.spilled.push(path);
+        Ok(())
+    }
+
+    fn new_file(&mut self) -> PathBuf {
+        self.files += 1;
+        self.folder.join(format!("lineage-{:06}.spill", self.files))
+    }
+
+    /// Merges files until few are left. Only those that follow each other are merged: the versions of an order stay in
+    /// source order.
+    fn merge_spilled(&mut self) -> Result<(), LayerError> {
+        let mut first = 0;
+        while self.spilled.len() > MOST_STREAMS {
+            // No more than needed. A file that was merged is merged again only after all others.
+            let count = MOST_STREAMS.min(self.spilled.len() - MOST_STREAMS + 1);
+            if first + count > self.spilled.len() {
+                first = 0;
+            }
+            let several = first..first + count;
+            let path = self.new_file();
+            merge_spills(&self.spilled[several.clone()], &path)?;
+            for merged in self.spilled.splice(several, [path]) {
+                store::remove_file(&merged)?;
+            }
+            first += 1;
+        }
         Ok(())
     }
 
@@ -379,6 +408,7 @@ impl LineageBuilder {
     }
 
     fn write(&mut self, path: &Path, partitions: &[PartitionOutcomes<'_>]) -> Result<Fingerprint, LayerError> {
+        self.merge_spilled()?;
         self.sort();
         let mut deleted: Vec<&DeletedVersion> = partitions.iter().flat_map(|partition| partition.deleted).collect();
         deleted.sort_by_key(|version| version.order);
@@ -426,6 +456,39 @@ fn merge(mut streams: Vec<VersionStream<'_>>, mut each: impl FnMut(OrderHash, &[
     }
 }
 
+/// Merges files of spilled versions into one. Those of one order stay in the order of the files.
+fn merge_spills(spilled: &[PathBuf], into: &Path) -> Result<(), LayerError> {
+    let mut streams: Vec<VersionStream<'_>> = Vec::with_capacity(spilled.len());
+    for path in spilled {
+        streams.push(Box::new(SpillReader::open(path)?));
+    }
+    let mut spill = SpillWriter::create(into)?;
+    merge(streams, |hash, version| spill.version(hash, version))?;
+    spill.finish()
+}
+
+/// Writes versions as [`SpillReader`] reads them.
+struct SpillWriter<'p> {
+    file: BufWriter<File>,
+    path: &'p Path,
+}
+
+impl<'p> SpillWriter<'p> {
+    fn create(path: &'p Path) -> Result<SpillWriter<'p>, LayerError> {
+        let file = File::create(path).map_err(StoreError::io("write", path))?;
+        Ok(SpillWriter { file: BufWriter::with_capacity(1 << 18, file), path })
+    }
+
+    fn version(&mut self, OrderHash(hash): OrderHash, version: &[u8]) -> Result<(), LayerError> {
+        let written = self.file.write_all(&hash.to_le_bytes()).and_then(|()| self.file.write_all(&(version.len() as u64).to_le_bytes()));
+        Ok(written.and_then(|()| self.file.write_all(version)).map_err(StoreError::io("write", self.path))?)
+    }
+
+    fn finish(mut self) -> Result<(), LayerError> {
+        Ok(self.file.flush().map_err(StoreError::io("write", self.path))?)
+    }
+}
+
 /// Reads versions that were spilled.
 struct SpillReader {
     file: BufReader<File>,
@@ -439,14 +502,17 @@ impl SpillReader {
     }
 
     fn read(&mut self) -> io::Result<Option<Version<'static>>> {
-        let mut head = [0; 16];
-        match self.file.read_exact(&mut head) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
+        if self.file.fill_buf()?.is_empty() {
+            return Ok(None);
         }
+        let mut head = [0; 16];
+        self.file.read_exact(&mut head)?;
         let (hash, length) = (u64::from_le_bytes(part(&head, 0)), u64::from_le_bytes(part(&head, 8)));
         let mut version = Vec::new();
-        (&mut self.file).take(length).read_to_end(&mut version)?;
+        let read = (&mut self.file).take(length).read_to_end(&mut version)?;
+        if read as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(Some((OrderHash(hash), version.into())))
     }
 }
@@ -845,6 +911,48 @@ mod tests {
             }
         }
         assert_eq!(versions_in(&run, order_hash("nope")).unwrap(), []);
+    }
+
+    #[test]
+    fn many_spills_are_read_through_few_files_and_versions_stay_in_source_order() {
+        for spills in [MOST_STREAMS, MOST_STREAMS + 1, 2 * MOST_STREAMS + 5, 3 * MOST_STREAMS] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut builder = LineageBuilder::new(dir.path().to_owned());
+            builder.push_page(0, &page("a", RecordUnit::Line, 1));
+            for spill in 0..spills as u64 {
+                // One order has a version in each spill, the other in this one alone.
+                push(&mut builder, "A", 2 * spill, None, &["x"]);
+                push(&mut builder, &format!("B{spill}"), 2 * spill + 1, None, &["x"]);
+                builder.spill().unwrap();
+            }
+            // The file is written again where another run was first.
+            for _ in 0..2 {
+                let run = written(&mut builder, dir.path(), &[LineOutcome::Inserted; 1]);
+                let found = versions_in(&run, order_hash("A")).unwrap();
+                assert!(found.iter().map(|version| version.record).eq((0..spills as u64).map(|spill| 2 * spill)), "{spills}");
+                for spill in 0..spills as u64 {
+                    let found = versions_in(&run, order_hash(&format!("B{spill}"))).unwrap();
+                    assert_eq!(found.iter().map(|version| version.record).collect::<Vec<_>>(), [2 * spill + 1], "{spills}");
+                }
+                let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+                let files = names.filter(|path| path.extension().is_some_and(|extension| extension == "spill")).count();
+                assert!(files == builder.spilled.len() && files <= MOST_STREAMS, "{files}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spill_that_was_cut_is_an_error_and_no_shorter_lineage() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = LineageBuilder::new(dir.path().to_owned());
+        builder.push_page(0, &page("a", RecordUnit::Line, 1));
+        push(&mut builder, "A", 1, None, &["x", "y"]);
+        builder.spill().unwrap();
+        let whole = fs::read(&builder.spilled[0]).unwrap();
+        for length in [1, 15, 16, whole.len() - 1] {
+            fs::write(&builder.spilled[0], &whole[..length]).unwrap();
+            assert!(builder.write(&dir.path().join("run.lineage"), &[]).is_err(), "{length}");
+        }
     }
 
     #[test]

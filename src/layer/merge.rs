@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PartitionRows, PriceBook,
     RunPrices, StoredPartition, csv,
+    dropped_parts::Wholeness,
     moves::{KeyVersions, OrderVersions, versions_here},
     partition_file::{ComparedCsv, Comparison, CsvSink, PIECE},
 };
@@ -68,7 +69,8 @@ pub struct MergeCounts {
     pub rows_superseded: u64,
     /// Stored rows that a newer version of their order no longer has (`merge = "order"`).
     pub rows_removed: u64,
-    /// Stored rows that stay because the newer version of their order has a dropped line (`merge = "order"`).
+    /// Rows that stay because the newer version of their order has a dropped line (`merge = "order"`, or
+    /// `repeated_sku = "sum"`).
     pub rows_retained: u64,
     /// Stored rows of orders that the source no longer has (`delete_missing = "remove"`).
     pub rows_deleted: u64,
@@ -242,10 +244,9 @@ impl<'a> Merge<'a> {
             }
             let key_versions = if self.best_versions.concern(key.0) { self.best_versions.of(key) } else { None };
             let order = if by == MergeBy::Order { self.order_versions(key.0) } else { None };
-            let origin = match (order, key_versions) {
-                (Some(order), key_versions) => self.resolve_order(&slot, &order, key_versions),
-                (None, None) => self.resolve_here(&slot),
-                (None, Some(key_versions)) => self.resolve_everywhere(&slot, key_versions),
+            let origin = match order {
+                Some(order) => self.resolve_order(&slot, &order, key_versions),
+                None => self.resolve_line(&slot, key_versions),
             };
             result.extend(origin);
         }
@@ -335,6 +336,16 @@ impl<'a> Merge<'a> {
 
     /// Whether the earlier of two incoming rows of a key beats the later one.
     fn beats(&self, earlier: usize, later: usize, by: MergeBy) -> bool {
+        // Where all partitions were compared, the row that stands is known: no other one may push it out here.
+        let (order_id, sku) = self.incoming.key(earlier);
+        let best = if self.best_versions.concern(order_id) { self.best_versions.of((order_id, sku)) } else { None };
+        let best = best.and_then(|key_versions| key_versions.incoming);
+        let is_best = |row: usize| best.is_some_and(|best| best.seq == self.incoming.seq(row));
+        match (is_best(earlier), is_best(later)) {
+            (true, false) => return true,
+            (false, true) => return false,
+            _ => {}
+        }
         match (self.is_partial_sum(earlier), self.is_partial_sum(later)) {
             (false, true) => return true,
             (true, false) => return false,
@@ -353,7 +364,8 @@ impl<'a> Merge<'a> {
     /// where its order stands in more than one partition.
     fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
-        if best.is_none() && order.incoming_wins() && self.is_of_dropped_line(slot, order) {
+        let lacks_line = best.is_none_or(|row| self.is_partial_sum(row));
+        if lacks_line && order.incoming_wins() && self.is_of_dropped_line(slot, order) {
             return self.resolve_dropped_line(slot, key_versions);
         }
         if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
@@ -395,23 +407,48 @@ impl<'a> Merge<'a> {
         order.incoming.zip(sku).is_some_and(|(incoming, sku)| self.dropped_lines.may_be(incoming.seq, sku))
     }
 
-    /// A key whose line was dropped from the best version of its order: its newest valid row stays, stored or of an earlier version
-    /// in the run. So one run gives what several would.
+    /// A key that has lost a line in the best version of its order: the only one, or one of a sum. Its newest whole row stays,
+    /// stored or of an earlier version in the run. So one run gives what several would.
     fn resolve_dropped_line(&mut self, slot: &Slot, key_versions: Option<&KeyVersions>) -> Option<Origin> {
-        let Some(key_versions) = key_versions else {
-            self.counts.rows_retained += 1;
-            return self.resolve_here(slot);
+        let origin = self.resolve_key(slot, key_versions);
+        let is_retained = match origin {
+            Some(Origin::Stored(_)) => true,
+            Some(Origin::Incoming(row)) => !self.is_of_best_version(row),
+            Some(Origin::Marked(_)) | None => false,
         };
-        let stays_here = key_versions.stored.is_some_and(|stored| stored.dt == self.dt) && !key_versions.incoming_wins();
-        let comes_here = key_versions.incoming_wins()
-            && slot.incoming.is_some_and(|row| key_versions.incoming.is_some_and(|best| best.seq == self.incoming.seq(row)));
-        self.counts.rows_retained += u64::from(stays_here || comes_here);
-        self.resolve_everywhere(slot, key_versions)
+        self.counts.rows_retained += u64::from(is_retained);
+        origin
+    }
+
+    /// A key that wins or loses by itself. Counts a stored row that stays because the newer one is a partial sum.
+    fn resolve_line(&mut self, slot: &Slot, key_versions: Option<&KeyVersions>) -> Option<Origin> {
+        let origin = self.resolve_key(slot, key_versions);
+        if let Some(Origin::Stored(stored)) = origin {
+            let is_newer_here = |row: usize| self.incoming.updated_at(row) >= self.stored.updated_at(stored);
+            let is_retained = match key_versions {
+                Some(key_versions) => key_versions.incoming_is_newer(),
+                None => slot.incoming.is_some_and(is_newer_here),
+            };
+            self.counts.rows_retained += u64::from(is_retained);
+        }
+        origin
+    }
+
+    /// The row of a key that stands here, if one does.
+    fn resolve_key(&mut self, slot: &Slot, key_versions: Option<&KeyVersions>) -> Option<Origin> {
+        match key_versions {
+            None => self.resolve_here(slot),
+            Some(key_versions) => self.resolve_everywhere(slot, key_versions),
+        }
     }
 
     /// Whether a row is the sum of lines of which one was dropped (`repeated_sku = "sum"`): it may be too small.
     fn is_partial_sum(&self, incoming: usize) -> bool {
-        self.repeated_sku == RepeatedSku::Sum && self.dropped_lines.has(self.incoming.seq(incoming), self.incoming.key(incoming).1)
+        // Most runs add nothing up: they do without a look at the row.
+        self.repeated_sku == RepeatedSku::Sum && {
+            let (seq, sku) = (self.incoming.seq(incoming), self.incoming.key(incoming).1);
+            self.dropped_lines.wholeness(self.repeated_sku, seq, sku) == Wholeness::Partial
+        }
     }
 
     /// A key that stands in this partition alone.
@@ -434,35 +471,29 @@ impl<'a> Merge<'a> {
 
     /// A key whose versions were compared over all partitions.
     fn resolve_everywhere(&mut self, slot: &Slot, key_versions: &KeyVersions) -> Option<Origin> {
-        let best = |row: usize| key_versions.incoming.is_some_and(|best| best.seq == self.incoming.seq(row));
-        match slot.incoming {
-            Some(row) if !best(row) => {
+        let is_best = |row: usize| key_versions.incoming.is_some_and(|best| best.seq == self.incoming.seq(row));
+        let stored_here = slot.stored.filter(|_| key_versions.stored.is_some_and(|best| best.dt == self.dt));
+        match (slot.incoming, stored_here) {
+            (Some(row), _) if !is_best(row) => {
                 self.settle(row, LineOutcome::Duplicate);
                 self.lose(row);
             }
-            Some(row) if !key_versions.incoming_wins() => {
+            // Also a partial sum is compared with the stored row: it may be the same.
+            (Some(row), Some(stored)) if key_versions.incoming_is_newer() => return Some(self.replace(stored, row)),
+            (Some(row), _) if key_versions.incoming_wins() => {
+                self.settle(row, if key_versions.stored.is_some() { LineOutcome::Moved } else { LineOutcome::Inserted });
+                return Some(self.take_changed(row));
+            }
+            (Some(row), _) => {
                 self.settle(row, LineOutcome::Superseded);
                 self.lose(row);
             }
-            Some(row) => {
-                return Some(match (slot.stored, &key_versions.stored) {
-                    (Some(stored), Some(best)) if best.dt == self.dt => self.replace(stored, row),
-                    (_, Some(_)) => {
-                        self.settle(row, LineOutcome::Moved);
-                        self.take_changed(row)
-                    }
-                    (_, None) => {
-                        self.settle(row, LineOutcome::Inserted);
-                        self.take_changed(row)
-                    }
-                });
-            }
-            None => {}
+            (None, _) => {}
         }
-        let stays = !key_versions.incoming_wins() && key_versions.stored.is_some_and(|best| best.dt == self.dt);
-        slot.stored.filter(|_| stays).map(|row| self.keep(row))
+        stored_here.filter(|_| !key_versions.incoming_wins()).map(|row| self.keep(row))
     }
 
+    /// A newer row takes the place of the stored one, unless it is a partial sum.
     fn replace(&mut self, stored: usize, incoming: usize) -> Origin {
         let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
         if same {
@@ -472,7 +503,6 @@ impl<'a> Merge<'a> {
         if self.is_partial_sum(incoming) {
             self.settle(incoming, LineOutcome::Superseded);
             self.lose(incoming);
-            self.counts.rows_retained += 1;
             return self.keep(stored);
         }
         self.settle(incoming, LineOutcome::Updated);

@@ -52,7 +52,7 @@ pub use lineage::{
 };
 pub use lineage_runs::{LineageRetention, LineageRun, RemovedLineage, inline_lineage, remove_past_retention, stored_runs};
 pub use merge::{MergeCounts, MergeOutput, MergeRules, MergedContent, MergedPartition, merge_partition};
-pub use moves::{BestVersions, best_versions};
+pub use moves::{BestVersions, VersionRules, best_versions};
 pub use order_counts::{OrderCounts, order_counts};
 pub use orders_merge::{MergedOrders, OrdersMerge};
 pub use partition_file::{CsvSink, PartitionFile};
@@ -65,6 +65,6 @@ pub use side_fact::{MergedSide, SideRow, StoredSide, side_fact_header};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines, StagedSize};
 pub use staged_rows::CutBatch;
 pub use staged_side::{CutSide, StagedSide};
-pub use state::{LayerColumns, LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, entry_of, found_entry};
+pub use state::{LayerColumns, LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, Truth, entry_of, found_entry};
 pub use stored::{StoredPartition, StoredPartitions, newest_row};
 pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

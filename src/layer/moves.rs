@@ -10,16 +10,36 @@ use std::{
     thread,
 };
 
-use super::{LayerError, PartitionRows, StagedLines, StoredPartitions};
-use crate::model::{Dt, OrderHash, order_hash};
+use super::{LayerError, PartitionRows, StagedLines, StoredPartitions, dropped_parts::Wholeness};
+use crate::{
+    model::{Dt, OrderHash, order_hash},
+    settings::{MergeBy, RepeatedSku},
+};
 
 /// `updated_at` in microseconds. It decides between versions of a row; a row without one is the oldest, and of equal ones the
 /// later one wins (contract, "Which version of a row wins").
 pub(super) type UpdatedAt = Option<i64>;
 
-/// The incoming row that beats all other incoming rows of its key.
+/// What decides between versions of orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VersionRules {
+    /// What a newer version of an order replaces.
+    pub by: MergeBy,
+    /// Whether lines of one sku are added up.
+    pub repeated_sku: RepeatedSku,
+}
+
+/// The incoming version that beats all other incoming versions of its order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct BestIncoming {
+    pub(super) updated_at: UpdatedAt,
+    pub(super) seq: u64,
+}
+
+/// An incoming row of a key. The greatest one beats the others: a whole one, then the newest, then the later one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct IncomingRow {
+    pub(super) wholeness: Wholeness,
     pub(super) updated_at: UpdatedAt,
     pub(super) seq: u64,
 }
@@ -34,23 +54,27 @@ pub(super) struct BestStored {
 /// The best incoming and the best stored row of one key.
 #[derive(Clone, Default, Debug)]
 pub(super) struct KeyVersions {
-    pub(super) incoming: Option<BestIncoming>,
+    pub(super) incoming: Option<IncomingRow>,
     pub(super) stored: Option<BestStored>,
 }
 
 impl KeyVersions {
-    /// Whether the incoming row beats the stored one. If both are equally old, the incoming row wins.
+    /// Whether the incoming row takes the place of the stored one. A partial sum does not, wherever the two lie.
     pub(super) fn incoming_wins(&self) -> bool {
+        let is_partial = self.incoming.is_some_and(|incoming| incoming.wholeness == Wholeness::Partial);
+        self.incoming_is_newer() && !(is_partial && self.stored.is_some())
+    }
+
+    /// Whether the incoming row is at least as new as the stored one, partial or not.
+    pub(super) fn incoming_is_newer(&self) -> bool {
         match (&self.incoming, &self.stored) {
             (Some(incoming), Some(stored)) => incoming.updated_at >= stored.updated_at,
             (incoming, _) => incoming.is_some(),
         }
     }
 
-    fn offer_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
-        if self.incoming.is_none_or(|best| (best.updated_at, best.seq) <= (updated_at, seq)) {
-            self.incoming = Some(BestIncoming { updated_at, seq });
-        }
+    fn offer_incoming(&mut self, row: IncomingRow) {
+        self.incoming = self.incoming.max(Some(row));
     }
 
     fn offer_stored(&mut self, updated_at: UpdatedAt, dt: Dt) {
@@ -113,6 +137,8 @@ pub struct BestVersions {
     orders: HashMap<String, OrderVersions>,
     /// The versions with lines of orders of which the run has one without.
     emptied: HashMap<String, VersionsWithLines>,
+    /// Orders whose newest version in the run has no row in the layer, with the record that brings their totals, if any.
+    without_rows: HashMap<String, Option<u64>>,
 }
 
 /// Versions of an order, by the number of their record.
@@ -137,6 +163,7 @@ impl BestVersions {
         !self.shared_orders.is_empty() && self.shared_orders.contains(&order_hash(order_id))
     }
 
+    /// The best rows of a key of an order that lies in more than one partition.
     pub(super) fn of(&self, (order_id, sku): (&str, &str)) -> Option<&KeyVersions> {
         self.keys.get(order_id)?.get(sku)
     }
@@ -146,8 +173,19 @@ impl BestVersions {
         self.orders.get(order_id)
     }
 
+    /// The record whose totals of an order count: that of the newest version, unless this one has no row in the layer.
+    pub(super) fn record_of_totals(&self, order_id: &str, newest: Option<u64>) -> Option<u64> {
+        self.without_rows.get(order_id).copied().unwrap_or(newest)
+    }
+
     /// Offers the stored and the incoming rows of one partition.
-    fn offer_partition(&mut self, stored: &StoredPartitions<'_>, staged: &StagedLines, dt: Dt) -> Result<(), LayerError> {
+    fn offer_partition(
+        &mut self,
+        stored: &StoredPartitions<'_>,
+        staged: &StagedLines,
+        dt: Dt,
+        repeated_sku: RepeatedSku,
+    ) -> Result<(), LayerError> {
         if let Some(stored) = stored.load(dt)? {
             for row in concerned(self, &stored.rows) {
                 self.of_mut(stored.rows.key(row)).offer_stored(stored.rows.updated_at(row), dt);
@@ -163,8 +201,10 @@ impl BestVersions {
                 version.skus.insert(rows.key(row).1.to_owned());
                 continue;
             }
-            self.of_mut(rows.key(row)).offer_incoming(rows.updated_at(row), seq);
-            self.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq);
+            let (key, updated_at) = (rows.key(row), rows.updated_at(row));
+            let wholeness = staged.dropped_lines().wholeness(repeated_sku, seq, key.1);
+            self.of_mut(key).offer_incoming(IncomingRow { wholeness, updated_at, seq });
+            self.order_mut(key.0).offer_incoming(updated_at, seq);
         }
         Ok(())
     }
@@ -174,8 +214,8 @@ impl BestVersions {
         for (order_id, skus) in found.keys {
             for (sku, versions) in skus {
                 let own = self.of_mut((&order_id, &sku));
-                if let Some(BestIncoming { updated_at, seq }) = versions.incoming {
-                    own.offer_incoming(updated_at, seq);
+                if let Some(row) = versions.incoming {
+                    own.offer_incoming(row);
                 }
                 if let Some(BestStored { updated_at, dt }) = versions.stored {
                     own.offer_stored(updated_at, dt);
@@ -203,7 +243,7 @@ impl BestVersions {
 
     /// Goes through the versions of orders of which one has no lines, as they came: one run ends as several would. A version without
     /// lines takes away what stood before it, if that is not newer. What comes after it stands again.
-    fn settle_emptied(&mut self, staged: &StagedLines) {
+    fn settle_emptied(&mut self, staged: &StagedLines, repeated_sku: RepeatedSku) {
         let mut without_lines: HashMap<&str, BTreeMap<u64, UpdatedAt>> = HashMap::new();
         for version in staged.emptied() {
             without_lines.entry(&version.order_id).or_default().insert(version.seq, version.updated_at);
@@ -214,10 +254,38 @@ impl BestVersions {
             let stands = Standing::after(order.stored, &with_lines, &without_lines);
             let (Standing::Emptied(best) | Standing::Incoming(best)) = stands else { continue };
             order.incoming = Some(best);
-            // What was stored is older, or was taken away in between.
+            // What was stored is older, or was taken away in between: the order as a whole and each of its rows.
             order.stored = order.stored.map(|_| None);
+            let stored_rows = self.keys.get_mut(order_id).into_iter().flat_map(HashMap::values_mut).filter_map(|key| key.stored.as_mut());
+            stored_rows.for_each(|stored| stored.updated_at = None);
             for sku in with_lines.get(&best.seq).iter().flat_map(|version| &version.skus) {
-                self.of_mut((order_id, sku)).offer_incoming(best.updated_at, best.seq);
+                let wholeness = staged.dropped_lines().wholeness(repeated_sku, best.seq, sku);
+                self.of_mut((order_id, sku)).offer_incoming(IncomingRow { wholeness, updated_at: best.updated_at, seq: best.seq });
+            }
+        }
+    }
+
+    /// Finds the orders whose newest version has no row in the layer: each of its rows is a partial sum beside a whole one.
+    /// Its totals would lie on a day without rows of the order. In their place stand those of the newest version of the run
+    /// that has a row, or else the stored ones.
+    fn settle_totals(&mut self, staged: &StagedLines, VersionRules { by, repeated_sku }: VersionRules) {
+        if repeated_sku != RepeatedSku::Sum {
+            return;
+        }
+        let without_lines: HashSet<u64> = staged.emptied().iter().map(|version| version.seq).collect();
+        for (order_id, skus) in &self.keys {
+            let Some(order) = self.orders.get(order_id).filter(|order| order.incoming_wins()) else { continue };
+            let Some(best) = order.incoming.filter(|best| !without_lines.contains(&best.seq)) else { continue };
+            let stands = |sku: &str, key: &KeyVersions, row: &IncomingRow| {
+                let is_of_best = row.seq == best.seq && row.wholeness == Wholeness::Whole;
+                // With `merge = "order"`, a row of an earlier version stays if its line was dropped from the best one.
+                is_of_best || key.incoming_wins() && (by == MergeBy::Line || staged.dropped_lines().may_be(best.seq, sku))
+            };
+            let rows = skus.iter().filter_map(|(sku, key)| key.incoming.filter(|row| stands(sku, key, row)));
+            let newest = rows.map(|row| (row.updated_at, row.seq)).max();
+            if newest.is_none_or(|(_, seq)| seq != best.seq) {
+                let counts = newest.filter(|(updated_at, _)| order.stored.is_none_or(|stored| *updated_at >= stored));
+                self.without_rows.insert(order_id.clone(), counts.map(|(_, seq)| seq));
             }
         }
     }
@@ -286,6 +354,7 @@ impl Standing {
 pub fn best_versions(
     stored: &StoredPartitions<'_>,
     staged: &StagedLines,
+    rules: VersionRules,
     moved_orders: HashSet<OrderHash>,
     partitions: &BTreeSet<Dt>,
     threads: usize,
@@ -295,7 +364,7 @@ pub fn best_versions(
     let work = || {
         let mut found = BestVersions::of_shared_orders(&moved_orders, staged);
         while let Some(&dt) = partitions.get(next.fetch_add(1, AtomicOrdering::Relaxed)) {
-            found.offer_partition(stored, staged, dt)?;
+            found.offer_partition(stored, staged, dt, rules.repeated_sku)?;
         }
         Ok::<_, LayerError>(found)
     };
@@ -308,10 +377,63 @@ pub fn best_versions(
     for found in found {
         best_versions.absorb(found?);
     }
-    best_versions.settle_emptied(staged);
+    best_versions.settle_emptied(staged, rules.repeated_sku);
+    best_versions.settle_totals(staged, rules);
     Ok(best_versions)
 }
 
 fn concerned(best_versions: &BestVersions, rows: &PartitionRows) -> Vec<usize> {
     (0..rows.len()).filter(|&row| best_versions.concern(rows.order_id(row))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(wholeness: Wholeness, updated_at: UpdatedAt, seq: u64) -> IncomingRow {
+        IncomingRow { wholeness, updated_at, seq }
+    }
+
+    #[test]
+    fn a_whole_row_beats_a_partial_sum_then_the_newest_then_the_later() {
+        use Wholeness::{Partial, Whole};
+        let ascending = [
+            row(Partial, None, 9),
+            row(Partial, Some(7), 1),
+            row(Partial, Some(7), 2),
+            row(Whole, None, 3),
+            row(Whole, Some(1), 4),
+            row(Whole, Some(1), 5),
+            row(Whole, Some(2), 1),
+        ];
+        for (place, better) in (1..).zip(&ascending[1..]) {
+            for worse in &ascending[..place] {
+                // Partitions are read in any order.
+                for offered in [[worse, better], [better, worse]] {
+                    let mut key = KeyVersions::default();
+                    offered.into_iter().for_each(|row| key.offer_incoming(*row));
+                    assert_eq!(key.incoming, Some(*better), "{worse:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_partial_sum_wins_only_where_nothing_is_stored() {
+        use Wholeness::{Partial, Whole};
+        let day = Dt::from_days(0).unwrap();
+        for (incoming, stored, newer, wins) in [
+            (Some(row(Whole, Some(5), 1)), Some(Some(5)), true, true),
+            (Some(row(Whole, Some(4), 1)), Some(Some(5)), false, false),
+            (Some(row(Partial, Some(6), 1)), Some(Some(5)), true, false),
+            (Some(row(Partial, None, 1)), Some(None), true, false),
+            (Some(row(Partial, Some(4), 1)), Some(Some(5)), false, false),
+            (Some(row(Partial, None, 1)), None, true, true),
+            (None, Some(None), false, false),
+            (None, None, false, false),
+        ] {
+            let key = KeyVersions { incoming, stored: stored.map(|updated_at| BestStored { updated_at, dt: day }) };
+            assert_eq!((key.incoming_is_newer(), key.incoming_wins()), (newer, wins), "{key:?}");
+        }
+    }
 }

@@ -20,12 +20,14 @@ pub(super) struct OrderIndex {
     /// Entries of partitions that were read again.
     fresh: IndexBuilder,
     has_fresh: bool,
+    /// The number of entries that the last look-up of a run has written to its file.
+    new_entries: u64,
 }
 
 impl OrderIndex {
     /// An index without entries. `scratch` is a folder for those that are read again.
     pub(super) fn new(scratch: PathBuf) -> OrderIndex {
-        OrderIndex { segments: Vec::new(), stored: Vec::new(), fresh: IndexBuilder::new(scratch), has_fresh: false }
+        OrderIndex { segments: Vec::new(), stored: Vec::new(), fresh: IndexBuilder::new(scratch), has_fresh: false, new_entries: 0 }
     }
 
     /// Opens the stored segments; `None` where one is missing or damaged.
@@ -65,15 +67,14 @@ impl OrderIndex {
 
     /// Makes a segment of the entries of partitions that were read again, so that they are looked up like others.
     pub(super) fn settle_fresh(&mut self, new_file: &Path) -> Result<(), LayerError> {
-        if !std::mem::take(&mut self.has_fresh) {
+        if !self.has_fresh {
             return Ok(());
         }
         let path = new_file.with_extension("fresh");
         index::write_segment(&path, self.fresh.sorted()?)?;
-        if let Some(segment) = Segment::open(&path) {
-            self.segments.push(segment);
-            self.stored.push(None);
-        }
+        self.segments.push(Segment::open_written(&path)?);
+        self.stored.push(None);
+        self.has_fresh = false;
         Ok(())
     }
 
@@ -126,13 +127,20 @@ impl OrderIndex {
             new_entries.pop().map(Ok)
         });
         let written = index::write_segment(new_file, stream)?;
-        failed.map_or(Ok(written.count), Err)
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.new_entries = written.count;
+        Ok(written.count)
     }
 
     /// Adds the new entries, and merges segments of like size. Returns the segments of the next index; `key` is the place of a new one.
+    ///
+    /// # Errors
+    /// I/O errors; [`LayerError::Changed`] where the new entries are no longer there.
     pub(super) fn stage(&mut self, staging: &mut Staging, key: Key, new_file: &Path) -> Result<Vec<ObjectRef>, LayerError> {
         self.settle_fresh(new_file)?;
-        let new = Segment::open(new_file).filter(|segment| segment.count() > 0);
+        let new = if self.new_entries > 0 { Some(Segment::open_written(new_file)?) } else { None };
         let mut segments: Vec<&Segment> = self.segments.iter().chain(&new).collect();
         let mut stored = self.stored.clone();
         stored.extend(new.iter().map(|_| None));
@@ -187,8 +195,69 @@ pub(super) fn open_segments(output: &Output, stored: &[ObjectRef]) -> Result<Opt
             Err(StoreError::Refused { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let Some(segment) = Segment::open(&path) else { return Ok(None) };
+        let Some(segment) = Segment::open(&path)? else { return Ok(None) };
         segments.push(segment);
     }
     Ok(Some(segments))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn entry() -> (OrderHash, Dt) {
+        (OrderHash(7), Dt::from_days(1).unwrap())
+    }
+
+    #[test]
+    fn new_entries_that_cannot_be_read_any_more_are_an_error_and_not_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().join("output"));
+        let mut staging = Staging::create(&output, "r").unwrap();
+        let (mut index, new_file) = (OrderIndex::new(dir.path().join("fresh")), dir.path().join("new_entries.idx"));
+        let mut run = IndexBuilder::new(dir.path().join("run"));
+        let (order, dt) = entry();
+        run.push(order, dt);
+        assert_eq!(index.write_new(&mut run, &new_file, |_, _, _| {}).unwrap(), 1);
+        let key = || Key::from("state/index/r.idx");
+        assert_eq!(index.stage(&mut staging, key(), &new_file).unwrap().len(), 1);
+        fs::remove_file(&new_file).unwrap();
+        assert!(matches!(index.stage(&mut staging, key(), &new_file), Err(LayerError::Changed { .. })));
+        // It can be opened, and not be read.
+        fs::create_dir(&new_file).unwrap();
+        assert!(matches!(index.stage(&mut staging, key(), &new_file), Err(LayerError::Store(StoreError::Io { .. }))));
+    }
+
+    #[test]
+    fn an_index_without_entries_of_a_run_needs_no_file_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut staging = Staging::create(&Output::new(dir.path().join("output")), "r").unwrap();
+        let (mut index, new_file) = (OrderIndex::new(dir.path().join("fresh")), dir.path().join("new_entries.idx"));
+        assert_eq!(index.stage(&mut staging, Key::from("state/index/r.idx"), &new_file).unwrap(), []);
+        let (order, dt) = entry();
+        index.push(order, dt).unwrap();
+        assert_eq!(index.stage(&mut staging, Key::from("state/index/r.idx"), &new_file).unwrap().len(), 1);
+        let mut partitions = Vec::new();
+        index.look_up(order, &mut partitions).unwrap();
+        assert_eq!(partitions, [dt]);
+    }
+
+    #[test]
+    fn entries_that_were_read_again_are_tried_again_after_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut index, new_file) = (OrderIndex::new(dir.path().join("fresh")), dir.path().join("new_entries.idx"));
+        let (order, dt) = entry();
+        index.push(order, dt).unwrap();
+        // A folder stands where the file is to be.
+        let place = new_file.with_extension("fresh");
+        fs::create_dir(&place).unwrap();
+        assert!(index.settle_fresh(&new_file).is_err() && index.is_stale());
+        fs::remove_dir(&place).unwrap();
+        index.settle_fresh(&new_file).unwrap();
+        let mut partitions = Vec::new();
+        index.look_up(order, &mut partitions).unwrap();
+        assert_eq!(partitions, [dt]);
+    }
 }

@@ -92,8 +92,8 @@ impl MergedOrders<'_> {
     /// The next totals of the partition. `staged` are those of the run.
     pub fn totals(&self, staged: Vec<StagedSide<OrderTotal>>, stored: Option<&StoredSide<OrderTotal>>) -> MergedSide {
         // A version that wins elsewhere, has no lines, or comes of a source that says no totals takes the stored row away.
-        let stays = |total: &&OrderTotal| self.winner(&total.order_id).is_none();
-        let wins = |staged: &StagedSide<OrderTotal>| self.winner(&staged.row.order_id) == Some(staged.seq);
+        let stays = |total: &&OrderTotal| self.winner_of_totals(&total.order_id).is_none();
+        let wins = |staged: &StagedSide<OrderTotal>| self.winner_of_totals(&staged.row.order_id) == Some(staged.seq);
         let incoming: Vec<_> = staged.into_iter().filter(wins).map(|staged| staged.row).collect();
         let marked = |total: &OrderTotal| match self.is_marked(&total.order_id) {
             true => OrderTotal { status: Some(DELETED_STATUS.to_owned()), ..total.clone() },

@@ -76,6 +76,11 @@ impl MergedOrders<'_> {
         if versions.incoming_wins() { versions.incoming.map(|best| best.seq) } else { None }
     }
 
+    /// The number of the record whose totals of an order replace the stored ones; `None` if none do.
+    pub(super) fn winner_of_totals(&self, order_id: &str) -> Option<u64> {
+        self.best_versions.record_of_totals(order_id, self.winner(order_id))
+    }
+
     /// Whether an order has rows here.
     pub(super) fn has(&self, order_id: &str) -> bool {
         self.remaining.contains(&order_hash(order_id))

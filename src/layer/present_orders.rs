@@ -42,7 +42,7 @@ impl PresentOrdersBuilder {
     pub fn finish(mut self) -> Result<PresentOrders, LayerError> {
         let path = self.folder.join("present.idx");
         let SegmentFile { count, .. } = index::write_segment(&path, self.orders.sorted()?)?;
-        let segment = Segment::open(&path).ok_or_else(|| damaged(path.clone()))?;
+        let segment = Segment::open_written(&path)?;
         Ok(PresentOrders { path, segment, count, unknown: self.unknown })
     }
 }

@@ -156,11 +156,14 @@ impl PriceBook {
     }
 
     /// Whether no price is known.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.prices.is_empty()
     }
 
     /// The prices of all stored partitions. Reads the whole layer.
+    ///
+    /// A book that was kept differs in two things. It knows prices of rows that are gone, such as those of deleted orders. And of several
+    /// prices at one time it has that of the latest run, where this one has the highest.
     ///
     /// # Errors
     /// A partition that can't be parsed, a signal, I/O errors (exit 5).
@@ -304,8 +307,14 @@ impl RunPrices {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::model::UtcMicros;
+    use crate::{
+        layer::{self, LayerState},
+        model::{FactSchema, FileFormat, UtcMicros},
+        store::Fingerprint,
+    };
 
     fn line(sku: &'static str, currency: Option<&'static str>, day: i64, units: i64) -> Line<'static> {
         let price = Money::from_units(units.into()).unwrap();
@@ -367,6 +376,54 @@ mod tests {
             assert_eq!((next.slipped.count, next.suspicious.count), slips, "{line:?}");
         }
         assert_eq!((next.slipped.first.len(), next.suspicious.first.len()), (2, 1));
+    }
+
+    /// The book of a layer with these lines, sorted by order and sku within a day.
+    fn rebuilt(lines: &[Line<'_>]) -> PriceBook {
+        let dir = tempfile::tempdir().unwrap();
+        let (output, schema) = (Output::new(dir.path().to_owned()), FactSchema::default());
+        let mut files: BTreeMap<Dt, Vec<u8>> = BTreeMap::new();
+        for line in lines {
+            let file = files.entry(line.dt()).or_insert_with(|| {
+                let mut header = Vec::new();
+                layer::write_header(&mut header, &schema);
+                header
+            });
+            layer::write_line(file, line, std::iter::empty());
+        }
+        let mut state = LayerState::default();
+        for (dt, file) in files {
+            let version = ObjectRef::new(places::partition_file(dt, FileFormat::default()), Fingerprint::of(&file));
+            output.replace(version.object.clone(), &file).unwrap();
+            state.partitions.insert(dt, layer::entry_of(&file, version, dt, &schema).unwrap());
+        }
+        let stored = StoredPartitions::new(&output, &state, &schema, FileFormat::default());
+        PriceBook::rebuild(&stored, state.partitions.keys().copied(), &Cancel::default()).unwrap()
+    }
+
+    /// The book after these runs.
+    fn kept(runs: &[&[Line<'_>]]) -> PriceBook {
+        let mut book = PriceBook::default();
+        for lines in runs {
+            let mut run = RunPrices::default();
+            lines.iter().for_each(|line| run.take(line));
+            book.absorb(&run);
+        }
+        book
+    }
+
+    #[test]
+    fn a_rebuilt_book_is_the_one_that_runs_have_kept_but_for_rows_that_are_gone_and_equal_times() {
+        let (old, new, other) = (line("S", Some("EUR"), 1, 10_000), line("S", Some("EUR"), 2, 20_000), line("T", None, 2, 7));
+        let layer = [old, new, other];
+        assert_eq!(rebuilt(&layer), kept(&[&[old, other], &[new]]));
+        assert_eq!(rebuilt(&layer), kept(&[&[new, other], &[old]]), "a late order is not the last price");
+        let gone = line("S", Some("EUR"), 3, 30_000);
+        assert_ne!(rebuilt(&layer), kept(&[&layer, &[gone]]));
+        let less = Line { order_id: "B", ..line("S", Some("EUR"), 2, 15_000) };
+        let with_less = [old, new, other, less];
+        assert_eq!(rebuilt(&with_less), kept(&[&with_less]));
+        assert_ne!(rebuilt(&with_less), kept(&[&layer, &[less]]), "the later run has the last word on one moment");
     }
 
     #[test]

@@ -38,8 +38,8 @@ struct Part {
 enum Place {
     /// In memory, as all of a small run does.
     Memory(Box<[u8]>),
-    /// At a place of a spill file.
-    Spilled { file: Arc<File>, path: Arc<PathBuf>, offset: u64, bytes: usize },
+    /// At a place of a spill file. It is opened to be read: a long run has more of these files than it may have open.
+    Spilled { path: Arc<PathBuf>, offset: u64, bytes: usize },
 }
 
 impl Place {
@@ -250,13 +250,12 @@ impl Stage {
         fs::create_dir_all(&self.folder).map_err(StoreError::io("create the folder", &self.folder))?;
         let failed = || StoreError::io("write", path.as_path());
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(path.as_path()).map_err(failed())?);
-        let file = Arc::new(File::open(path.as_path()).map_err(failed())?);
         let mut offset = 0;
         for part in self.parts.values_mut().chain(self.totals.values_mut()).chain(self.refunds.values_mut()).flatten() {
             let Place::Memory(held) = &part.place else { continue };
             writer.write_all(held).map_err(failed())?;
             let bytes = held.len();
-            part.place = Place::Spilled { file: file.clone(), path: path.clone(), offset, bytes };
+            part.place = Place::Spilled { path: path.clone(), offset, bytes };
             offset += bytes as u64;
         }
         writer.into_inner().map_err(|error| failed()(error.into_error()))?;
@@ -372,13 +371,13 @@ fn load_side<R: SideRow>(parts: Option<&Vec<Part>>) -> Result<Vec<StagedSide<R>>
 /// Reads the parts of a partition, one after the other. `decode` gets the bytes of each, and the number that its records are counted
 /// from.
 fn read_parts(parts: &[Part], mut decode: impl FnMut(&[u8], u64) -> Option<()>) -> Result<(), LayerError> {
-    let mut spilled = Vec::new();
+    let (mut spill, mut spilled) = (None, Vec::new());
     for part in parts {
         let (bytes, path) = match &part.place {
             Place::Memory(bytes) => (&bytes[..], None),
-            Place::Spilled { file, path, offset, bytes } => {
+            Place::Spilled { path, offset, bytes } => {
                 spilled.resize(*bytes, 0);
-                file.read_exact_at(&mut spilled, *offset).map_err(StoreError::io("read", path.as_path()))?;
+                OpenSpill::of(&mut spill, path)?.read(&mut spilled, *offset)?;
                 (&spilled[..], Some(path))
             }
         };
@@ -390,8 +389,32 @@ fn read_parts(parts: &[Part], mut decode: impl FnMut(&[u8], u64) -> Option<()>) 
     Ok(())
 }
 
+/// The one spill file that is open while a partition is read. The parts of a partition lie in the order of the spills.
+struct OpenSpill<'p> {
+    path: &'p Arc<PathBuf>,
+    file: File,
+}
+
+impl<'p> OpenSpill<'p> {
+    /// The open file of this path; opened only where it is not the one of the part before.
+    fn of<'s>(open: &'s mut Option<OpenSpill<'p>>, path: &'p Arc<PathBuf>) -> Result<&'s OpenSpill<'p>, StoreError> {
+        let spill = match open.take() {
+            Some(spill) if Arc::ptr_eq(spill.path, path) => spill,
+            _ => OpenSpill { path, file: File::open(path.as_path()).map_err(StoreError::io("read", path.as_path()))? },
+        };
+        Ok(open.insert(spill))
+    }
+
+    /// Fills `bytes` with what lies at `offset`.
+    fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        self.file.read_exact_at(bytes, offset).map_err(StoreError::io("read", self.path.as_path()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::layer::RecordUnit;
     use crate::model::{FactBuilder, FactRows, Line, SEQ, UtcMicros};
@@ -436,6 +459,31 @@ mod tests {
             let size = staged.size(Dt::from_days(0).unwrap());
             assert!(size.rows == 10 * (batches as u64 + 1) && size.bytes > 0, "{size:?}");
         }
+    }
+
+    /// The files beneath a folder that this process has open.
+    fn open_files(folder: &Path) -> usize {
+        let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        open.filter(|open| fs::read_link(open.path()).is_ok_and(|file| file.starts_with(folder))).count()
+    }
+
+    #[test]
+    fn no_spill_stays_open_however_many_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stage = Stage::new(dir.path().join("scratch"), FactSchema::default(), None);
+        let origin = PageOrigin { location: "a".into(), page: None, unit: RecordUnit::Line, first: 1, gaps: Vec::new() };
+        stage.bound = 1;
+        for number in 0..20 {
+            stage.push(batch(30, number * 30), &origin).unwrap();
+        }
+        assert_eq!((stage.spills, open_files(dir.path())), (20, 0));
+        let staged = stage.finish().unwrap().lines;
+        let rows: usize = staged.partitions().map(|dt| staged.load(dt).unwrap().unwrap().len()).sum();
+        assert_eq!((rows, open_files(dir.path())), (600, 0));
+        let lines = dir.path().join("scratch/lines-000007.rows");
+        fs::remove_file(&lines).unwrap();
+        let error = staged.load(Dt::from_days(0).unwrap()).map(drop).unwrap_err();
+        assert!(error.to_string().contains("lines-000007.rows"), "{error}");
     }
 
     #[test]

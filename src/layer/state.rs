@@ -366,8 +366,17 @@ pub enum StateOrigin {
     Log,
     /// The files that versions before commits kept.
     BeforeCommits,
-    /// Nowhere: there is none, or it is damaged. It is made again from `curated/`.
+    /// Nowhere: there is none, or, in a folder, it is damaged. It is made again from `curated/`.
     Missing,
+}
+
+/// What says which rows a layer has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Truth {
+    /// The versions that the newest commit names. The files of `curated/` may be older: they are installed after the commit.
+    Log,
+    /// The files of `curated/`, as they are: somebody may have edited one.
+    Files,
 }
 
 /// A layer, opened.
@@ -419,6 +428,11 @@ impl OpenedLayer {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What says which rows it has: in a bucket the log, unless there is none.
+    pub fn truth(&self, output: &Output) -> Truth {
+        if output.folder().is_none() && self.origin == StateOrigin::Log { Truth::Log } else { Truth::Files }
     }
 
     /// The number of the newest commit; 0 if there is none.

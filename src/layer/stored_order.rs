@@ -11,7 +11,7 @@ use super::{
     LayerError,
     catalog::{self, partition_files},
     file_format,
-    state::OpenedLayer,
+    state::{OpenedLayer, Truth},
 };
 use crate::{
     model::{Dt, FileFormat, order_hash},
@@ -82,8 +82,10 @@ pub struct StoredOrder {
 /// # Errors
 /// I/O errors. A file that is not valid CSV is named in the answer instead.
 pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, LayerError> {
-    let on_disk = partition_files(output, &OpenedLayer::open(output)?)?;
-    let indexed = catalog::indexed_order(output, order_hash(order_id))?;
+    let opened = OpenedLayer::open(output)?;
+    let on_disk = partition_files(output, &opened)?;
+    let indexed = catalog::indexed_partitions(output, &opened, order_hash(order_id))?;
+    let committed = &opened.state.partitions;
     let found_by = if indexed.is_some() { FoundBy::Index } else { FoundBy::Scan };
     let mut wanted = BTreeSet::new();
     for (&dt, file) in &on_disk {
@@ -91,10 +93,10 @@ pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, Laye
             None => true,
             // The index does not know what somebody else wrote into a partition.
             Some(indexed) => {
-                indexed.partitions.contains(&dt) || {
+                indexed.contains(&dt) || {
                     let is_folder = output.folder().is_some();
                     let now = if is_folder { store::size_and_time(&output.at(file))? } else { None };
-                    now.is_some_and(|(bytes, time)| indexed.committed.get(&dt).is_none_or(|entry| !entry.looks_like(bytes, time)))
+                    now.is_some_and(|(bytes, time)| committed.get(&dt).is_none_or(|entry| !entry.looks_like(bytes, time)))
                 }
             }
         };
@@ -103,7 +105,8 @@ pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, Laye
     let (partitions, partitions_read) = (on_disk.len(), wanted.len());
     let mut found = StoredOrder { rows: Vec::new(), found_by, partitions, partitions_read, unreadable: Vec::new() };
     for (dt, file) in wanted {
-        let entry = indexed.as_ref().and_then(|indexed| indexed.committed.get(&dt)).filter(|_| output.folder().is_none());
+        // Also without an index: a file of a bucket may be older than the log.
+        let entry = committed.get(&dt).filter(|_| opened.truth(output) == Truth::Log);
         let bytes = match entry {
             Some(entry) => Some(output.read_version(&entry.version)?),
             None => output.read(file)?,

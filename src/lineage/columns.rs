@@ -7,7 +7,7 @@ use super::DatasetName;
 use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FieldPath, Level, ORDER_AMOUNTS, WILDCARD},
     normalize::{Mapping, ReadPaths},
-    settings::{ColumnValue, FieldRule, Mask, RefundRules, Settings, Source},
+    settings::{ColumnValue, FieldRule, LINE_CURRENCY, Mask, RefundRules, Settings, Source},
 };
 
 /// What was done to a field.
@@ -138,6 +138,8 @@ impl Sources<'_> {
         for column in ["order_id", "status", "currency", "created_at", "updated_at"] {
             columns.add(column, dataset, Made::Taken, orders.fixed(Level::Record, column));
         }
+        // An order that names none has that of its lines.
+        columns.add("currency", dataset, Made::Taken, orders.fixed(Level::Line, LINE_CURRENCY));
         columns.add("user_id", dataset, Made::of(masks.of("user_id")), orders.fixed(Level::Record, "user_id"));
         for column in ["sku", "product_id", "quantity"] {
             columns.add(column, dataset, Made::Taken, orders.fixed(Level::Line, column));
@@ -168,6 +170,7 @@ impl Sources<'_> {
         for column in ["order_id", "currency", "status", "created_at", "updated_at"] {
             columns.add(column, orders.dataset, Made::Taken, orders.fixed(Level::Record, column));
         }
+        columns.add("currency", orders.dataset, Made::Taken, orders.fixed(Level::Line, LINE_CURRENCY));
         for field in ["unit_price", "quantity", "line_total", "discount"] {
             columns.add("lines_total", orders.dataset, Made::Summed, orders.fixed(Level::Line, field));
         }
@@ -273,7 +276,7 @@ mod tests {
     #[test]
     fn columns_are_led_back_to_the_paths_of_the_profile() {
         let profile = orders_profile(
-            "[orders]\nfields.order_id = 'no'\nfields.lines = 'rows'\nline_fields.unit_price = 'cost'\ntotals = { total = 'sum' }\n[orders.refunds]\nlist = 'back'\nrefund_id = 'id'\ncreated_at = 'at'\nlines = { list = 'rows', amount = 'sum', sku = 'sku' }",
+            "[orders]\nfields.order_id = 'no'\nfields.lines = 'rows'\nline_fields.unit_price = 'cost'\nline_fields.currency = 'cur'\ntotals = { total = 'sum' }\n[orders.refunds]\nlist = 'back'\nrefund_id = 'id'\ncreated_at = 'at'\nlines = { list = 'rows', amount = 'sum', sku = 'sku' }",
         )
         .unwrap();
         let mut settings = Settings::plain(std::path::PathBuf::from("output"));
@@ -290,6 +293,8 @@ mod tests {
         let facts = sources.fact_order().unwrap();
         assert_eq!(fields(&facts, "order_id"), ["o no IDENTITY"]);
         assert_eq!(fields(&facts, "unit_price"), ["o rows.*.cost IDENTITY"]);
+        assert_eq!(fields(&facts, "currency"), ["o currency IDENTITY", "o rows.*.cur IDENTITY"]);
+        assert_eq!(fields(&sources.order_totals().unwrap(), "currency"), ["o currency IDENTITY", "o rows.*.cur IDENTITY"]);
         assert!(fields(&facts, "line_total").contains(&"o rows.*.qty TRANSFORMATION".to_owned()));
         assert_eq!(fields(&facts, "user_country")[0], "u country IDENTITY");
         assert!(facts["fields"].get("product_name").is_none(), "there are no products");

@@ -244,8 +244,12 @@ pub fn parse_whole(text: &[u8]) -> Option<i64> {
     if remainder == Remainder::Nothing { i64::try_from(decimal.signed(value)).ok() } else { None }
 }
 
-/// The canonical text of a whole number (contract, Orders: `7.0` is 7); `None` if the number is not whole.
+/// The canonical text of a whole number (contract, Orders: `7.0` is 7, and `-0` is 0); `None` if the number is not
+/// whole.
 pub fn whole_number_text(digits: &str) -> Option<Cow<'_, str>> {
+    if digits == "-0" {
+        return Some(Cow::Borrowed("0"));
+    }
     let is_plain = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
     if is_plain && !digits.is_empty() && digits != "-" {
         return Some(Cow::Borrowed(digits));
@@ -376,6 +380,7 @@ mod tests {
             ("7.0", "7"),
             ("7e2", "700"),
             ("-0.0", "0"),
+            ("-0", "0"),
             ("70e-1", "7"),
             ("12345678901234567890123", "12345678901234567890123"),
         ] {

@@ -2,10 +2,10 @@
 
 use hashbrown::HashMap;
 
-use super::scalar::Scalar;
+use super::{raw_json, scalar::Scalar};
 use crate::{
     model::{self, FieldPath, MinorUnits, UtcMicros, WILDCARD, equal_numbers},
-    settings::{FieldRule, ScaleText, TimeText, Units},
+    settings::{FieldRule, PathRule, ScaleText, TimeText, Units},
 };
 
 /// The paths whose values are captured. Each path has a number, its leaf.
@@ -33,6 +33,29 @@ pub(super) struct Field {
     after: Option<Box<str>>,
     /// What values of the source mean.
     map: HashMap<Box<str>, Box<str>>,
+    /// Rules of single leaves, at their places; empty if no leaf has some.
+    own: Vec<LeafRule>,
+}
+
+/// What holds for the values of one leaf, beside the rules of the field.
+#[derive(Default)]
+struct LeafRule {
+    missing: Vec<Box<str>>,
+    after: Option<Box<str>>,
+}
+
+impl LeafRule {
+    fn compile(rule: &PathRule) -> LeafRule {
+        LeafRule { missing: trimmed(&rule.missing), after: not_empty(rule.after.as_deref()) }
+    }
+}
+
+fn trimmed(values: &[String]) -> Vec<Box<str>> {
+    values.iter().map(|value| value.trim().into()).collect()
+}
+
+fn not_empty(text: Option<&str>) -> Option<Box<str>> {
+    text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
 /// The units of an amount.
@@ -57,6 +80,8 @@ pub(super) struct Node {
     children: Vec<Child>,
     /// Whether the key of a child can be an array index, or stands for every element.
     pub(super) has_indexes: bool,
+    /// Whether a child stands for every element.
+    has_elements: bool,
 }
 
 /// What a key of an object leads to.
@@ -70,6 +95,26 @@ pub(super) struct Child {
     pub(super) inner_leaves: Vec<usize>,
     /// Whether it is, or lies in, every element of an array: what is found there adds to what was found before.
     pub(super) adds: bool,
+    /// Whether it is every element of an array.
+    is_element: bool,
+}
+
+impl Child {
+    /// Whether a path leads on from here, and this is a list that it leads into every element of, or such an element.
+    #[inline]
+    pub(super) fn leads_through_elements(&self) -> bool {
+        (self.is_element || self.inner.has_elements) && !self.inner.is_empty()
+    }
+
+    /// Whether its paths can lead on from a value. None leads on from null, blank text, or what is empty: that is no mistake.
+    pub(super) fn leads_on_from(&self, raw: &str) -> bool {
+        let takes_its_shape = match raw.as_bytes().first() {
+            Some(b'[') => self.inner.has_indexes,
+            Some(b'{') => !self.inner.has_elements || self.inner.children.len() > 1,
+            _ => Scalar::of(raw) == Scalar::Missing,
+        };
+        takes_its_shape || raw_json::is_empty(raw)
+    }
 }
 
 impl Node {
@@ -95,11 +140,13 @@ impl Node {
     }
 
     fn child_mut(&mut self, key: &str) -> &mut Child {
-        self.has_indexes |= key == WILDCARD || key.bytes().all(|byte| byte.is_ascii_digit());
+        let is_element = key == WILDCARD;
+        self.has_elements |= is_element;
+        self.has_indexes |= is_element || key.bytes().all(|byte| byte.is_ascii_digit());
         let next = self.children.len();
         let place = *self.places.entry_ref(key.as_bytes()).or_insert(next);
         if place == next {
-            self.children.push(Child::default());
+            self.children.push(Child { is_element, ..Child::default() });
         }
         &mut self.children[place]
     }
@@ -114,14 +161,24 @@ impl PathTrie {
             Units::OfCurrency(minor) => AmountUnits::OfCurrency(*minor),
             Units::Beside { path, scale } => AmountUnits::Beside { leaf: self.leaf(path), scale: *scale },
         };
+        let places: Vec<(usize, LeafRule)> = rule
+            .paths
+            .iter()
+            .filter_map(|path| {
+                let own = rule.own.get(path).map(LeafRule::compile).unwrap_or_default();
+                Some((self.leaf(path)?, own))
+            })
+            .collect();
+        let (leaves, own) = places.into_iter().unzip();
         Field {
-            leaves: rule.paths.iter().filter_map(|path| self.leaf(path)).collect(),
-            missing: rule.missing.iter().map(|value| value.trim().into()).collect(),
+            leaves,
+            own: if rule.own.is_empty() { Vec::new() } else { own },
+            missing: trimmed(&rule.missing),
             default: rule.default.as_deref().map(Into::into),
             units,
             time: rule.time,
             zone: self.zone,
-            after: rule.after.as_deref().filter(|after| !after.is_empty()).map(Into::into),
+            after: not_empty(rule.after.as_deref()),
             map: rule.map.iter().map(|(value, meaning)| (value.as_str().into(), meaning.as_str().into())).collect(),
         }
     }
@@ -158,7 +215,8 @@ impl Field {
     pub(super) fn value<'a>(&'a self, cells: &[Option<&'a str>]) -> Scalar<'a> {
         // Nearly every field: the value counts as it stands, and the loop stays small.
         if self.has_own_values() {
-            return self.first(self.leaves.iter().filter_map(|&leaf| cells[leaf]));
+            let mut values = self.leaves.iter().enumerate().filter_map(|(place, &leaf)| Some((place, cells[leaf]?)));
+            return values.find_map(|(place, raw)| self.held_at(place, raw)).unwrap_or_else(|| self.default());
         }
         for &leaf in &self.leaves {
             match cells[leaf].map(Scalar::of) {
@@ -176,23 +234,33 @@ impl Field {
 
     /// Whether values of the source mean something else than what they say.
     fn has_own_values(&self) -> bool {
-        !self.missing.is_empty() || self.after.is_some() || !self.map.is_empty()
+        !self.missing.is_empty() || self.after.is_some() || !self.map.is_empty() || !self.own.is_empty()
     }
 
-    /// A raw value, where it holds something.
+    /// A raw value, where it holds something. Where its leaf is known, see [`Field::held_at`].
     pub(super) fn held<'a>(&'a self, raw: &'a str) -> Option<Scalar<'a>> {
+        self.held_by(raw, None)
+    }
+
+    /// The raw value of the leaf at a place, where it holds something.
+    pub(super) fn held_at<'a>(&'a self, place: usize, raw: &'a str) -> Option<Scalar<'a>> {
+        self.held_by(raw, self.own.get(place))
+    }
+
+    fn held_by<'a>(&'a self, raw: &'a str, own: Option<&'a LeafRule>) -> Option<Scalar<'a>> {
+        let after = own.and_then(|own| own.after.as_deref()).or(self.after.as_deref());
         match Scalar::of(raw) {
             Scalar::Missing => None,
-            value if self.counts_as_missing(&value) => None,
-            value if self.after.is_none() && self.map.is_empty() => Some(value),
-            value => Some(self.meaning(value)).filter(|value| *value != Scalar::Missing),
+            value if is_among(&self.missing, &value) || own.is_some_and(|own| is_among(&own.missing, &value)) => None,
+            value if after.is_none() && self.map.is_empty() => Some(value),
+            value => Some(self.meaning(value, after)).filter(|value| *value != Scalar::Missing),
         }
     }
 
     /// What a value of the source means.
-    fn meaning<'a>(&'a self, value: Scalar<'a>) -> Scalar<'a> {
-        let value = match (&self.after, value) {
-            (Some(after), Scalar::Text(text)) => match text.rsplit_once(after.as_ref()) {
+    fn meaning<'a>(&'a self, value: Scalar<'a>, after: Option<&str>) -> Scalar<'a> {
+        let value = match (after, value) {
+            (Some(after), Scalar::Text(text)) => match text.rsplit_once(after) {
                 Some((_, rest)) => model::clean_text(rest).map_or(Scalar::Missing, |rest| Scalar::Text(rest.into_owned().into())),
                 None => Scalar::Text(text),
             },
@@ -219,18 +287,19 @@ impl Field {
     pub(super) fn default(&self) -> Scalar<'_> {
         self.default.as_deref().map_or(Scalar::Missing, |default| Scalar::Text(default.into()))
     }
+}
 
-    fn counts_as_missing(&self, value: &Scalar<'_>) -> bool {
-        if self.missing.is_empty() {
-            return false;
-        }
-        let text = match value {
-            Scalar::Text(text) => text.as_ref(),
-            Scalar::Number(raw) | Scalar::Bool(raw) => raw,
-            Scalar::Missing | Scalar::Other => return false,
-        };
-        self.missing.iter().any(|missing| **missing == *text || equal_numbers(missing, text))
+/// Whether a value is one of those that count as missing.
+fn is_among(missing: &[Box<str>], value: &Scalar<'_>) -> bool {
+    if missing.is_empty() {
+        return false;
     }
+    let text = match value {
+        Scalar::Text(text) => text.as_ref(),
+        Scalar::Number(raw) | Scalar::Bool(raw) => raw,
+        Scalar::Missing | Scalar::Other => return false,
+    };
+    missing.iter().any(|missing| **missing == *text || equal_numbers(missing, text))
 }
 
 #[cfg(test)]
@@ -255,6 +324,26 @@ mod tests {
         assert_eq!(product.inner.place_of_element(0), product.inner.place(b"0"));
         assert_eq!(child(&child(&product.inner, b"0").inner, b"id").leaf, Some(2));
         assert!(trie.root.place(b"other").is_none() && product.inner.place_of_element(1).is_none());
+    }
+
+    #[test]
+    fn the_rules_of_a_path_hold_for_its_values_alone() {
+        let mut trie = PathTrie::default();
+        let of_id = PathRule { missing: vec!["0".to_owned()], after: Some("/".to_owned()) };
+        let own = [("id".parse().unwrap(), of_id)].into();
+        let field = trie.field(&FieldRule { own, ..rule(&["sku", "id"]) });
+        let value = |sku, id| field.value(&[sku, id]).into_text().map(|text| text.into_owned());
+        for (sku, id, expected) in [
+            (Some("\"TEE/RED/M\""), Some("\"gid://shopify/LineItem/1\""), "TEE/RED/M"),
+            (Some("\"A/\""), Some("\"gid://shopify/LineItem/1\""), "A/"),
+            (Some("\"0\""), Some("7"), "0"),
+            (Some("\"00\""), Some("7"), "00"),
+            (Some("\"\""), Some("\"gid://shopify/LineItem/1\""), "1"),
+            (None, Some("\"gid://shopify/LineItem/1\""), "1"),
+        ] {
+            assert_eq!(value(sku, id).as_deref(), Some(expected), "{sku:?} {id:?}");
+        }
+        assert_eq!((value(None, Some("0")), value(None, Some("\"x/\""))), (None, None));
     }
 
     #[test]

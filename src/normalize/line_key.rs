@@ -48,9 +48,13 @@ impl LineKeyField {
 impl KeyedElement {
     fn id<'a>(&'a self, cells: &[Option<&'a str>]) -> Option<Scalar<'a>> {
         let list: &'a str = cells.get(self.list?).copied().flatten()?;
+        let Some(elements) = raw_json::elements(list) else {
+            // What is no list can't be read, and is not missing.
+            return (Scalar::of(list) != Scalar::Missing).then_some(Scalar::Other);
+        };
         let mut captured: Captured<'a> = Captured::new(&self.maps);
         let fulfils = |element: &&'a str| captured.walk(&self.maps, element.as_bytes()) && self.when.applies(&captured.cells);
-        raw_json::elements(list)?.into_iter().find(fulfils)?;
+        elements.into_iter().find(fulfils)?;
         Some(self.id.value(&captured.cells))
     }
 }

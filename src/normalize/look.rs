@@ -135,9 +135,9 @@ const LINE_VALUES: [LineField; LINE_FIELDS.len()] =
 
 /// The value of a field, and its path.
 fn seen(field: &Field, paths: &[FieldPath], cells: &[Option<&str>]) -> Option<SeenValue> {
-    let found = field.leaves.iter().zip(paths).find_map(|(leaf, path)| {
+    let found = field.leaves.iter().zip(paths).enumerate().find_map(|(place, (leaf, path))| {
         let raw = cells.get(*leaf).copied().flatten()?;
-        let text = field.held(raw)?.into_text().map_or_else(|| raw.to_owned(), Cow::into_owned);
+        let text = field.held_at(place, raw)?.into_text().map_or_else(|| raw.to_owned(), Cow::into_owned);
         Some(SeenValue { path: Some(path.clone()), text })
     });
     found.or_else(|| match field.default() {

@@ -6,7 +6,7 @@ use super::{
     amount::amount,
     fields::{Field, PathTrie},
     mask::{RecordsOf, ValueMask},
-    raw_json,
+    raw_json::{self, Found},
     refunds::RefundFields,
     scalar::Scalar,
 };
@@ -208,8 +208,8 @@ pub(super) struct ReadAmounts {
     pub(super) unreadable: u32,
 }
 
-/// The raw values at a path in every element of a list, but for those that are left out; none of null. What is no such list is no
-/// amount.
+/// The raw values at a path in every element of a list, but for those that are left out; none of null. What is no such
+/// list, and what has another shape on the way, is no amount.
 fn amounts_in<'a>(raw: &'a str, path: &FieldPath, skip: &[SkipRule]) -> Result<Vec<&'a str>, MoneyError> {
     if raw == "null" {
         return Ok(Vec::new());
@@ -222,7 +222,12 @@ fn amounts_in<'a>(raw: &'a str, path: &FieldPath, skip: &[SkipRule]) -> Result<V
     let is_left_out = |element: &&str| {
         skip.iter().any(|rule| is_skipped(&rule.values, raw_json::at(element, &rule.path).map_or(Scalar::Missing, Scalar::of)))
     };
-    Ok(elements.into_iter().filter(|element| !is_left_out(element)).filter_map(|element| raw_json::at(element, path)).collect())
+    let value = |element: &'a str| match raw_json::find(element, path) {
+        Found::Value(value) => Some(Ok(value)),
+        Found::Missing => None,
+        Found::OtherShape => Some(Err(MoneyError::NotANumber)),
+    };
+    elements.into_iter().filter(|element| !is_left_out(element)).filter_map(value).collect()
 }
 
 /// An extra column of the fact table.

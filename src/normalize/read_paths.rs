@@ -1,6 +1,6 @@
 //! Which paths of a record a mapping reads, and where a column for another path would stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 use crate::{
@@ -63,6 +63,17 @@ impl ReadPaths {
     /// Whether a path is read. Its step `*` stands for every element of a list, and for every key of a map.
     pub fn has(&self, steps: &[String]) -> bool {
         self.paths.iter().any(|path| path.steps().len() == steps.len() && leads_to(path.steps(), steps))
+    }
+
+    /// The names that its columns have in a table, where a row is a line with the columns of its order: the first keys
+    /// of the paths of records and of those of lines.
+    pub fn column_names(&self) -> BTreeSet<String> {
+        let is_of_lists = |path: &FieldPath| self.lines.iter().any(|line| line.steps().starts_with(path.steps()));
+        let name = |path: &FieldPath| {
+            let of_lines = self.lines.iter().filter(|line| path.steps().starts_with(line.steps())).map(|line| line.steps().len());
+            path.steps().get(of_lines.max().unwrap_or(0)).filter(|step| *step != WILDCARD).cloned()
+        };
+        self.paths.iter().filter(|&path| !is_of_lists(path)).filter_map(name).collect()
     }
 
     /// The paths from the root of a record to the values at a path of its lines.
@@ -224,6 +235,33 @@ mod tests {
             assert_eq!((is_read("[orders]", path), is_read(own, path)), (false, true), "{path}");
         }
         assert!(!is_read(own, "etl_refunds.*.rows.*.value"));
+    }
+
+    #[test]
+    fn columns_of_a_table_are_named_by_the_first_keys_of_paths() {
+        let names = |profile: &str| {
+            let profile = orders_profile(profile).unwrap();
+            ReadPaths::of(&Mapping { profile: Some(&profile), ..Mapping::default() }).column_names()
+        };
+        let own = "[orders]\nfields.lines = 'c.*.l'\nfields.order_id = 'no'\nfields.user_id = '/a.b'\nline_fields.sku = ['x.y', 'z']";
+        for (name, by_default, by_own) in [
+            ("order_id", true, false),
+            ("quantity", true, true),
+            ("qty", true, true),
+            ("customer", true, false),
+            ("no", false, true),
+            ("a.b", false, true),
+            ("x", false, true),
+            ("z", false, true),
+            ("y", false, false),
+            ("items", false, false),
+            ("c", false, false),
+            ("l", false, false),
+            ("*", false, false),
+        ] {
+            let has = |profile: &str| names(profile).contains(name);
+            assert_eq!((has("[orders]"), has(own)), (by_default, by_own), "{name}");
+        }
     }
 
     #[test]

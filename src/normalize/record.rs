@@ -111,7 +111,10 @@ pub struct RecordCounts {
     /// Dropped lines whose quantity has decimals.
     #[serde(skip)]
     pub decimal_quantities: u64,
-    /// Dropped lines whose currency is not that of their order.
+    /// Dropped lines whose quantity would make the sum of their sku too large (`repeated_sku = "sum"`).
+    #[serde(skip)]
+    pub quantity_sums_out_of_range: u64,
+    /// Dropped lines whose currency is not that of their order, or one of several of an order that has none.
     #[serde(skip)]
     pub other_currencies: u64,
     /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
@@ -187,6 +190,7 @@ impl RecordCounts {
         self.refund_totals_differing += other.refund_totals_differing;
         self.lines_summed += other.lines_summed;
         self.decimal_quantities += other.decimal_quantities;
+        self.quantity_sums_out_of_range += other.quantity_sums_out_of_range;
         self.other_currencies += other.other_currencies;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
@@ -394,8 +398,19 @@ struct Heading<'a> {
     user_id: Option<Cow<'a, str>>,
     status: Option<Cow<'a, str>>,
     currency: Option<Cow<'a, str>>,
+    /// What the currencies that its lines name mean for it.
+    line_currencies: LineCurrencies,
     /// The values of the extra columns, in their order; `None` for columns at the level of the line.
     extra: Vec<Option<Cow<'a, str>>>,
+}
+
+/// What currencies of lines mean for their order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineCurrencies {
+    /// A line has that of the order, or none.
+    OfOrder,
+    /// The order names none and its lines name several: which of them is that of the order, nobody knows.
+    Several,
 }
 
 /// The fields of one line that passed every rule.
@@ -583,7 +598,7 @@ impl<'a> Work<'a> {
                 self.batch.emptied.push(EmptiedOrder { order_id: order_id.into_owned(), dt, updated_at, record_number });
             }
         } else {
-            let heading = self.heading(order_id, created_at, updated_at);
+            let heading = self.heading(order_id, created_at, updated_at, &lines);
             self.lines(&heading, &lines, bytes);
         }
         self.lines = lines;
@@ -622,7 +637,7 @@ impl<'a> Work<'a> {
         self.normalizer.mapping.skip.iter().any(|skip| skip.applies(&self.captured.cells))
     }
 
-    fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>) -> Heading<'a> {
+    fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>, lines: &[usize]) -> Heading<'a> {
         let mut losses = Losses::default();
         let of_record = |column: &'a ExtraField, losses: &mut Losses| match (column.level, &column.value) {
             (Level::Record, ExtraValue::First { field, kind, mask }) => {
@@ -632,17 +647,36 @@ impl<'a> Work<'a> {
             // No column of a record is a sum.
             (Level::Record, ExtraValue::Sum(_)) | (Level::Line, _) => None,
         };
+        let user_id = losses.user_id(self.field(RecordField::UserId), self.normalizer);
+        let status = losses.text(self.field(RecordField::Status));
+        let (currency, line_currencies) = match losses.text(self.field(RecordField::Currency)) {
+            Some(currency) => (Some(currency), LineCurrencies::OfOrder),
+            None => self.currency_of_lines(lines, &mut losses),
+        };
         let heading = Heading {
             order_id,
             created_at,
             updated_at,
-            user_id: losses.user_id(self.field(RecordField::UserId), self.normalizer),
-            status: losses.text(self.field(RecordField::Status)),
-            currency: losses.text(self.field(RecordField::Currency)),
+            user_id,
+            status,
+            currency,
+            line_currencies,
             extra: self.normalizer.mapping.extra.iter().map(|column| of_record(column, &mut losses)).collect(),
         };
         self.count(losses);
         heading
+    }
+
+    /// The currency of an order that names none: that of its lines, if all that name one name the same.
+    fn currency_of_lines(&self, lines: &[usize], losses: &mut Losses) -> (Option<Cow<'a, str>>, LineCurrencies) {
+        let normalizer = self.normalizer;
+        let Some(field) = &normalizer.mapping.line_currency else { return (None, LineCurrencies::OfOrder) };
+        let mut named = lines.iter().filter_map(|&line| field.value(self.captured.line(line)?).into_text());
+        let Some(first) = named.next() else { return (None, LineCurrencies::OfOrder) };
+        match named.all(|other| other.eq_ignore_ascii_case(&first)) {
+            true => (losses.taken(IsMissing::No, Some(first)), LineCurrencies::OfOrder),
+            false => (None, LineCurrencies::Several),
+        }
     }
 
     fn count(&mut self, losses: Losses) {
@@ -665,7 +699,7 @@ impl<'a> Work<'a> {
             });
         };
         for (index, &line) in lines.iter().enumerate() {
-            let values = self.line(line, heading.currency.as_deref());
+            let values = self.line(line, heading);
             let taken = match (values, self.normalizer.repeated_sku) {
                 (Ok(values), RepeatedSku::Last) => {
                     self.row(heading, values);
@@ -675,7 +709,9 @@ impl<'a> Work<'a> {
                 (Err(reason), _) => Err(reason),
             };
             if let Err(reason) = taken {
-                self.batch.counts.decimal_quantities += u64::from(reason == Reason::InvalidQuantity && self.has_decimal_quantity(line));
+                if reason == Reason::InvalidQuantity {
+                    self.count_invalid_quantity(line);
+                }
                 self.batch.counts.other_currencies += u64::from(reason == Reason::InvalidPrice && self.has_other_currency(line, heading));
                 drop_line(self, index, line, reason);
             }
@@ -700,21 +736,20 @@ impl<'a> Work<'a> {
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
         // Those that the record says it has and that did not come, or that nobody asked for.
-        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.len() as u64);
+        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.refunds.len() as u64);
         self.batch.counts.refunds_read += missed;
         self.batch.counts.refunds_dropped += missed;
-        let has_no_list = fields.has_no_list(&self.captured.cells);
-        self.batch.counts.values_unreadable += u64::from(has_no_list);
+        self.batch.counts.values_unreadable += listed.other_shapes;
         let record_number = self.batch.rows.record();
-        if has_no_list || missed > 0 {
+        if listed.other_shapes > 0 || missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
-            if listed.is_empty() {
+            if listed.refunds.is_empty() {
                 return;
             }
         }
         let mut distinct = DistinctRefunds::default();
-        if !listed.is_empty() {
-            self.read_refunds(&listed, heading, lines, &mut distinct);
+        if !listed.refunds.is_empty() {
+            self.read_refunds(&listed.refunds, heading, lines, &mut distinct);
         }
         self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
         self.batch.repeated_refunds.append(&mut distinct.repeated);
@@ -813,17 +848,17 @@ impl<'a> Work<'a> {
     }
 
     /// Applies the rules of a line, in the contract's order. The first rule that fails gives the reason.
-    fn line(&self, line: usize, currency: Option<&str>) -> Result<LineValues<'a>, Reason> {
+    fn line(&self, line: usize, heading: &Heading<'a>) -> Result<LineValues<'a>, Reason> {
         let mapping = &self.normalizer.mapping;
         let cells = self.captured.line(line).ok_or(Reason::InvalidLine)?;
         let value = |field: LineField| mapping.line(field).value(cells);
         let sku = self.sku(line).ok_or(Reason::MissingSku)?;
         let kind = self.normalizer.schema.quantity();
         let quantity = quantity(&value(LineField::Quantity), kind).ok_or(Reason::InvalidQuantity)?;
-        if self.is_of_other_currency(cells, currency) {
+        if self.is_of_other_currency(cells, heading) {
             return Err(Reason::InvalidPrice);
         }
-        let price = self.price(cells, quantity, currency).map_err(|error| match error {
+        let price = self.price(cells, quantity, heading.currency.as_deref()).map_err(|error| match error {
             MoneyError::NotANumber => Reason::InvalidPrice,
             MoneyError::OutOfRange => Reason::PriceOutOfRange,
         })?;
@@ -864,21 +899,31 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Whether a line says another currency than its order: its money would be added to money of another kind.
-    fn is_of_other_currency(&self, cells: &[Option<&'a str>], currency: Option<&str>) -> bool {
-        let own = self.normalizer.mapping.line_currency.as_ref().and_then(|field| field.value(cells).into_text());
-        own.zip(currency).is_some_and(|(own, currency)| !own.eq_ignore_ascii_case(currency))
+    /// Whether a line says another currency than its order, or than another line of an order that says none: its money
+    /// would be added to money of another kind.
+    fn is_of_other_currency(&self, cells: &[Option<&'a str>], heading: &Heading<'a>) -> bool {
+        let Some(field) = &self.normalizer.mapping.line_currency else { return false };
+        let Some(own) = field.value(cells).into_text() else { return false };
+        match heading.currency.as_deref() {
+            Some(currency) => !own.eq_ignore_ascii_case(currency),
+            None => heading.line_currencies == LineCurrencies::Several,
+        }
     }
 
     /// The same, of a captured line.
     fn has_other_currency(&self, line: usize, heading: &Heading<'a>) -> bool {
-        self.captured.line(line).is_some_and(|cells| self.is_of_other_currency(cells, heading.currency.as_deref()))
+        self.captured.line(line).is_some_and(|cells| self.is_of_other_currency(cells, heading))
     }
 
-    /// Whether a line would have a valid quantity if quantities had decimals.
-    fn has_decimal_quantity(&self, line: usize) -> bool {
-        let value = |cells| self.normalizer.mapping.line(LineField::Quantity).value(cells);
-        self.captured.line(line).is_some_and(|cells| quantity(&value(cells), QuantityType::Decimal).is_some())
+    /// Counts what is wrong with the quantity of a dropped line. One that is valid by itself has made a sum too large;
+    /// others may be valid if quantities had decimals.
+    fn count_invalid_quantity(&mut self, line: usize) {
+        let Some(cells) = self.captured.line(line) else { return };
+        let value = self.normalizer.mapping.line(LineField::Quantity).value(cells);
+        let is_valid = |kind| quantity(&value, kind).is_some();
+        let (is_of_sum, is_decimal) = (is_valid(self.normalizer.schema.quantity()), is_valid(QuantityType::Decimal));
+        self.batch.counts.quantity_sums_out_of_range += u64::from(is_of_sum);
+        self.batch.counts.decimal_quantities += u64::from(is_decimal && !is_of_sum);
     }
 
     /// The sku of a captured line, if it is valid.
@@ -1308,6 +1353,21 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_of_quantities_that_is_too_large_is_no_quantity_with_decimals() {
+        let mapping = Mapping { repeated_sku: RepeatedSku::Sum, ..Mapping::default() };
+        let counts = |lines: &str| {
+            let record = order(lines);
+            let batch = RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter());
+            let counts = &batch.counts;
+            (counts.of(Reason::InvalidQuantity), counts.decimal_quantities, counts.quantity_sums_out_of_range)
+        };
+        let most = i64::MAX;
+        assert_eq!(counts(&format!(r#"[{{"sku":"a","quantity":{most}}},{{"sku":"a","quantity":1}}]"#)), (1, 0, 1));
+        assert_eq!(counts(r#"[{"sku":"a","quantity":1.5},{"sku":"a","quantity":1}]"#), (1, 1, 0));
+        assert_eq!(counts(r#"[{"sku":"a","quantity":"x"},{"sku":"a","quantity":1}]"#), (1, 0, 0));
+    }
+
+    #[test]
     fn beside_a_total_no_price_is_needed() {
         let profile = crate::settings::orders_profile("[orders.line_fields]\nline_total = { path = 'sum', scale = 2 }").unwrap();
         let mapping = Mapping { profile: Some(&profile), ..Mapping::default() };
@@ -1340,7 +1400,10 @@ mod tests {
         let lines =
             r#"{"sku":"a","price":1,"cur":"EUR"},{"sku":"b","price":1,"cur":" usd "},{"sku":"c","price":1},{"sku":"d","price":"x"}"#;
         assert_eq!(of("\"USD\"", lines), (2, 2, 1));
-        assert_eq!(of("null", lines), (3, 1, 0), "an order without a currency has no other one");
+        assert_eq!(of("null", lines), (1, 3, 2), "nobody knows which of them is that of the order");
+        let agree = r#"{"sku":"a","price":1,"cur":"EUR"},{"sku":"b","price":1,"cur":" eur "},{"sku":"c","price":1}"#;
+        assert_eq!(of("null", agree), (3, 0, 0));
+        assert_eq!(of("null", r#"{"sku":"a","price":1},{"sku":"b","price":1,"cur":""}"#), (2, 0, 0), "they name none");
     }
 
     #[test]
@@ -1361,6 +1424,23 @@ mod tests {
         let wild = "fields.lines = 'c.*.l'";
         let record = format!(r#"{{"id":1,{DATE},"c":[{{"l":[{{"sku":"a","price":1}}]}},{{"l":{{"sku":"z"}}}}]}}"#);
         assert_eq!(of(wild, &record), (String::new(), vec!["empty_items"]));
+        // Nor is what stands around such lists, on the way to every element.
+        let around = |c: &str| format!(r#"{{"id":1,{DATE},"c":{c},{fees}}}"#);
+        let list = r#"{"l":[{"sku":"a","price":1}]}"#;
+        let both = "fields.lines = { all = ['c.*.l', 'fees'] }";
+        for c in [list, &format!("[{list},\"x\"]"), &format!("[{list},[{list}]]"), r#"{"data":[]}"#, "\"x\"", "7", "false"] {
+            assert_eq!(of(both, &around(c)), (String::new(), vec!["empty_items"]), "{c}");
+        }
+        for c in ["null", "[]", "{}", "\" \"", "[null,{},[],\"\"]"] {
+            assert_eq!(of(both, &around(c)), ("32.0000".into(), vec![]), "{c}");
+        }
+        assert_eq!(of(both, &around(&format!("[{list},null,{{\"l\":null}}]"))).0, "1.0000 32.0000");
+        // A source may write one element as itself: then a path of its own leads to it, and other keys are not looked at.
+        let either = "fields.lines = { all = ['c.*.s.*.l', 'c.s.*.l', 'fees'] }";
+        for c in [format!(r#"{{"s":[{list}],"n":1}}"#), format!(r#"[{{"s":[{list}],"n":1}}]"#)] {
+            assert_eq!(of(either, &around(&c)).0, "1.0000 32.0000", "{c}");
+        }
+        assert_eq!(of(either, &around(r#"{"s":"x"}"#)), (String::new(), vec!["empty_items"]));
         let discount = "line_fields.discount = 'off.*.amount'";
         let line = |off: &str| format!(r#"{{"id":1,{DATE},"items":[{{"sku":"a","price":10,"off":{off}}}]}}"#);
         for (off, total) in [("[{\"amount\":3},{\"amount\":1}]", "6.0000"), ("[]", "10.0000"), ("null", "10.0000"), ("[{}]", "10.0000")] {
@@ -1368,6 +1448,13 @@ mod tests {
         }
         for off in [r#"{"amount":3}"#, "[2,3]", "\"5\"", "[[{\"amount\":2}]]", "5"] {
             assert_eq!(of(discount, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
+        }
+        let deep = "line_fields.discount = 'off.*.amount.value'";
+        for off in [r#"[{"amount":{"value":3}},{"amount":null},{}]"#, r#"[{"amount":{"value":3}},{"amount":[]}]"#] {
+            assert_eq!(of(deep, &line(off)), ("7.0000".into(), vec![]), "{off}");
+        }
+        for off in [r#"[{"amount":{"value":3}},{"amount":4}]"#, r#"[{"amount":[{"value":3}]}]"#, r#"[{"amount":"3"}]"#] {
+            assert_eq!(of(deep, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
         }
     }
 

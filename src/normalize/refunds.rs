@@ -9,7 +9,7 @@ use super::{
     line_key::LineKeyField,
     mapping::{SkipField, SummedField},
     prefix::IdPrefix,
-    raw_json,
+    raw_json::{self, Found},
     scalar::Scalar,
     walk::{Captured, Maps},
 };
@@ -20,9 +20,11 @@ use crate::{
 
 /// Where refunds are, and their fields, compiled.
 pub(super) struct RefundFields {
-    /// The leaf of the record that the list is at or beneath.
+    /// The leaf of the record that the list is at or beneath: that of the first key of its path.
     leaf: Option<usize>,
-    /// The paths within the value at the leaf, outermost first; each but the last leads to a list.
+    /// The path from the leaf to the outermost list.
+    outer: FieldPath,
+    /// The paths within each element of the lists, outermost first; each leads to a list.
     within: Vec<FieldPath>,
     /// The leaf of the record that says whether it has refunds, where they come by a request of their own.
     announced: Option<usize>,
@@ -44,6 +46,41 @@ struct RefundLineFields {
     amount: SummedField,
     /// The id of the order's line.
     order_line: Option<LineKeyField>,
+}
+
+/// The refunds that a record lists, as they are written.
+#[derive(Default)]
+pub(super) struct ListedRefunds<'a> {
+    pub(super) refunds: Vec<&'a str>,
+    /// Values in place of a list, of a list around it, or of an object on the way: what they stand for is not known.
+    pub(super) other_shapes: u64,
+}
+
+impl<'a> ListedRefunds<'a> {
+    /// The elements of lists; null has none.
+    fn elements(&mut self, lists: Vec<&'a str>) -> Vec<&'a str> {
+        let mut all = Vec::new();
+        for list in lists.into_iter().filter(|list| *list != "null") {
+            match raw_json::elements(list) {
+                Some(elements) => all.extend(elements),
+                None => self.other_shapes += 1,
+            }
+        }
+        all
+    }
+
+    /// The values at a path in each of these.
+    fn values(&mut self, outer: Vec<&'a str>, path: &FieldPath) -> Vec<&'a str> {
+        let mut all = Vec::new();
+        for raw in outer {
+            match raw_json::find(raw, path) {
+                Found::Value(value) => all.push(value),
+                Found::Missing => {}
+                Found::OtherShape => self.other_shapes += 1,
+            }
+        }
+        all
+    }
 }
 
 /// The order that refunds belong to.
@@ -217,8 +254,11 @@ impl RefundFields {
     pub(super) fn compile(rules: &RefundRules, record: &mut PathTrie) -> RefundFields {
         let trie = || PathTrie { zone: record.zone, ..PathTrie::default() };
         let (mut refund, mut line) = (trie(), trie());
-        let mut parts = rules.list.steps().split(|step| step == WILDCARD).map(FieldPath::of_steps);
-        let leaf = parts.next().and_then(|first| record.leaf(&first));
+        let mut parts = rules.list.steps().split(|step| step == WILDCARD);
+        let (leaf, outer) = match parts.next().and_then(<[String]>::split_first) {
+            Some((first, below)) => (record.leaf(&FieldPath::root().child(first)), FieldPath::of_steps(below)),
+            None => (None, FieldPath::root()),
+        };
         let line_list = rules.lines.as_ref().and_then(|lines| refund.leaf(&lines.list));
         let line_fields = rules.lines.as_ref().map(|RefundLineRules { sign, sku, quantity, amount, by_line, .. }| RefundLineFields {
             sign: *sign,
@@ -229,7 +269,8 @@ impl RefundFields {
         });
         RefundFields {
             leaf,
-            within: parts.collect(),
+            outer,
+            within: parts.map(FieldPath::of_steps).collect(),
             announced: rules.announced.as_ref().and_then(|path| record.leaf(path)),
             refund_id: refund.field(&rules.refund_id),
             created_at: refund.field(&rules.created_at),
@@ -241,14 +282,17 @@ impl RefundFields {
         }
     }
 
-    /// The refunds of a record, as they are written. What is no list, where one should be, lists none.
-    pub(super) fn listed<'a>(&self, cells: &[Option<&'a str>]) -> Vec<&'a str> {
-        let Some(raw) = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten()) else { return Vec::new() };
-        let mut lists = vec![raw];
+    /// The refunds of a record. A list that is absent or null, or lies in nothing, lists none.
+    pub(super) fn listed<'a>(&self, cells: &[Option<&'a str>]) -> ListedRefunds<'a> {
+        let mut listed = ListedRefunds::default();
+        let Some(raw) = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten()) else { return listed };
+        let mut lists = listed.values(vec![raw], &self.outer);
         for path in &self.within {
-            lists = lists.into_iter().filter_map(raw_json::elements).flatten().filter_map(|element| raw_json::at(element, path)).collect();
+            let elements = listed.elements(lists);
+            lists = listed.values(elements, path);
         }
-        lists.into_iter().filter_map(raw_json::elements).flatten().collect()
+        listed.refunds = listed.elements(lists);
+        listed
     }
 
     /// The refunds that a record says it has, where they come by a request of their own: at least one, if it does not list them.
@@ -258,12 +302,6 @@ impl RefundFields {
             Some(elements) => elements.len() as u64,
             None => u64::from(raw != "null" && says_some(raw.trim_matches('"'))),
         }
-    }
-
-    /// Whether something else stands where the list should be.
-    pub(super) fn has_no_list(&self, cells: &[Option<&str>]) -> bool {
-        let raw = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten());
-        self.within.is_empty() && raw.is_some_and(|raw| !raw.starts_with(['[', 'n']))
     }
 
     /// A store for the values of one refund.
@@ -329,6 +367,7 @@ impl RefundFields {
     fn given_back<'a>(&'a self, captured: &Captured<'a>, currency: Option<&str>, order: &RefundedOrder<'_>) -> LinesGivenBack {
         let mut read = LinesGivenBack::default();
         let Some(fields) = &self.line else { return read };
+        read.unreadable += u64::from(captured.has_other_shape(&self.maps));
         let mut lines = Vec::new();
         captured.lines(&self.maps, &mut lines);
         for line in lines {
@@ -410,7 +449,7 @@ mod tests {
                 format!("{}, {unreadable} unreadable", rows.join(", "))
             }
         };
-        fields.listed(&captured.cells).into_iter().map(|raw| shown(fields.read(raw, &mut of_refund, &order))).collect()
+        fields.listed(&captured.cells).refunds.into_iter().map(|raw| shown(fields.read(raw, &mut of_refund, &order))).collect()
     }
 
     #[test]
@@ -482,6 +521,9 @@ mod tests {
             (r#","total":0"#, r#"[{"line":9,"n":1,"sum":8}]"#, "north:1 - 1.0000 0.0000 EUR, 1 unreadable"),
             (r#","total":5"#, "[]", "north:1 - - 5.0000 EUR, 0 unreadable"),
             (r#","total":5"#, "null", "north:1 - - 5.0000 EUR, 0 unreadable"),
+            // Something else in place of the list is counted, and the money is in no line.
+            (r#","total":5"#, r#"{"line":7,"sum":5}"#, "north:1 - - 5.0000 EUR, 1 unreadable"),
+            ("", r#"{"line":7,"sum":5}"#, "malformed north:1"),
             ("", "[]", "malformed north:1"),
             // Of a line that can't be read, the money is in no line; without an amount of its own, nobody knows the whole.
             (r#","total":5"#, r#"[{"line":7}]"#, "north:1 - - 5.0000 EUR, 1 unreadable"),
@@ -516,6 +558,10 @@ mod tests {
             ),
             (r#"[{"n":0,"sum":"-11.90","meta":[{"key":"line","value":"7"}]}]"#, "north:1 seven 0.0000 11.9000 EUR, 0 unreadable"),
             (r#"[{"n":-1,"sum":"-1","meta":[{"key":"line","value":"8"}]}]"#, "north:1 - 1.0000 11.9000 EUR, 1 unreadable"),
+            // No list of ids has none; something else in its place is counted.
+            (r#"[{"n":-1,"sum":"-1","meta":null}]"#, "north:1 - 1.0000 11.9000 EUR, 0 unreadable"),
+            (r#"[{"n":-1,"sum":"-1","meta":{"key":"line","value":"7"}}]"#, "north:1 - 1.0000 11.9000 EUR, 1 unreadable"),
+            (r#"[{"n":-1,"sum":"-1","meta":"7"}]"#, "north:1 - 1.0000 11.9000 EUR, 1 unreadable"),
         ] {
             assert_eq!(read(keys, &refund(lines)), [expected], "{lines}");
         }
@@ -570,5 +616,44 @@ mod tests {
         let keys = "list = 'charges.*.refunds.data', refund_id = 'id', created_at = 'at', amount = 'a'";
         let record = r#"{"charges":[{"refunds":{"data":[{"id":1,"at":"2026-01-05","a":1}]}},{"refunds":null},{},{"refunds":{"data":[{"id":2,"at":"2026-01-05","a":0.10}]}}]}"#;
         assert_eq!(read(keys, record), ["north:1 - - 1.0000 EUR, 0 unreadable", "north:2 - - 0.1000 EUR, 0 unreadable"]);
+    }
+
+    /// How many refunds a record lists, and how many values of another shape.
+    fn listed(list: &str, record: &str) -> (usize, u64) {
+        let keys = format!("list = '{list}', refund_id = 'id', created_at = 'at', amount = 'a'");
+        let profile = orders_profile(&format!("[orders]\nrefunds = {{ {keys} }}")).unwrap();
+        let mut trie = PathTrie::default();
+        let fields = RefundFields::compile(profile.refunds.as_ref().unwrap(), &mut trie);
+        let maps = Maps { record: trie, ..Maps::default() };
+        let mut captured = Captured::new(&maps);
+        assert!(captured.walk(&maps, record.as_bytes()));
+        let listed = fields.listed(&captured.cells);
+        (listed.refunds.len(), listed.other_shapes)
+    }
+
+    #[test]
+    fn what_stands_in_place_of_a_list_or_around_it_is_counted() {
+        let wide = "charges.*.refunds.data";
+        for (list, record, expected) in [
+            ("refunds", r#"{"refunds":{"id":1}}"#, (0, 1)),
+            ("refunds", r#"{"refunds":""}"#, (0, 1)),
+            ("refunds", r#"{"refunds":null}"#, (0, 0)),
+            ("refunds", "{}", (0, 0)),
+            ("refunds.data", r#"{"refunds":{"data":[1,2]}}"#, (2, 0)),
+            ("refunds.data", r#"{"refunds":{"data":{"0":1}}}"#, (0, 1)),
+            ("refunds.data", r#"{"refunds":[{"id":1}]}"#, (0, 1)),
+            ("refunds.data", r#"{"refunds":"re_1"}"#, (0, 1)),
+            ("refunds.data", r#"{"refunds":[]}"#, (0, 0)),
+            ("refunds.data", r#"{"refunds":null}"#, (0, 0)),
+            ("refunds.data", r#"{"refunds":{}}"#, (0, 0)),
+            (wide, r#"{"charges":{"data":[{"refunds":{"data":[1]}}]}}"#, (0, 1)),
+            (wide, r#"{"charges":[{"refunds":{"data":[1]}},{"refunds":[2]},{"refunds":{"data":3}},"ch_4",null,{}]}"#, (1, 3)),
+            (wide, r#"{"charges":null}"#, (0, 0)),
+            (wide, r#"{"charges":[]}"#, (0, 0)),
+            ("charges.0.refunds", r#"{"charges":[{"refunds":[1]},{"refunds":[2]}]}"#, (1, 0)),
+            ("pages.*", r#"{"pages":[[1],[2,3],{"4":4}]}"#, (3, 1)),
+        ] {
+            assert_eq!(listed(list, record), expected, "{list} {record}");
+        }
     }
 }

@@ -104,6 +104,9 @@ mod tests {
         assert_eq!(id("12345678901234567890123").as_deref(), Some("12345678901234567890123"));
         assert_eq!(id("\"A-1\"").as_deref(), Some("A-1"));
         assert_eq!((id("7.0").as_deref(), id("1e3").as_deref(), id("\"7.0\"").as_deref()), (Some("7"), Some("1000"), Some("7.0")));
+        for raw in ["0", "-0", "-0.0", "0e5", "-0e5"] {
+            assert_eq!(id(raw).as_deref(), Some("0"), "{raw}");
+        }
         for raw in ["1.5", "true", "{}", "[]", "null"] {
             assert_eq!(id(raw), None, "{raw}");
         }

@@ -123,6 +123,11 @@ impl<'a> Captured<'a> {
         found.peek().is_some() && found.all(|list| list == List::Lines)
     }
 
+    /// Whether something else stands in place of a list of lines.
+    pub(super) fn has_other_shape(&self, maps: &Maps) -> bool {
+        maps.lists.iter().any(|&leaf| self.lists[leaf] == List::NotAnArray)
+    }
+
     /// The leaf of the list that a line is of; `None` if the record is its own line.
     pub(super) fn list_of(&self, line: usize) -> Option<usize> {
         self.runs.iter().find(|run| run.lines.contains(&line)).map(|run| run.leaf)
@@ -243,8 +248,12 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
         if !child.adds {
             child.inner_leaves.iter().chain(&child.leaf).for_each(|&leaf| self.captured.forget(leaf));
         }
-        let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, keys, self).map(drop) };
         let start = scanner.start();
+        let Some(leaf) = child.leaf else {
+            enter(scanner, &child.inner, keys, self)?;
+            self.note_other_shape(child, scanner, start);
+            return Ok(());
+        };
         if self.maps.lists.contains(&leaf) {
             let found = self.captured.find_lines(scanner, self.maps)?;
             self.captured.take_list(leaf, found);
@@ -256,7 +265,23 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
         if child.inner.is_empty() {
             return Ok(());
         }
-        enter(&mut Scanner::new(text), &child.inner, keys, self).map(drop)
+        enter(&mut Scanner::new(text), &child.inner, keys, self)?;
+        self.note_other_shape(child, scanner, start);
+        Ok(())
+    }
+}
+
+impl RecordCells<'_, '_, '_> {
+    /// Something else on the way to lines in every element of a list is the same mistake as in place of a list of lines:
+    /// nobody knows which lines it stands for. The value began at `start`.
+    #[inline]
+    fn note_other_shape(&mut self, child: &Child, scanner: &Scanner<'_>, start: usize) {
+        if !child.leads_through_elements() || child.leads_on_from(scanner.since(start)) {
+            return;
+        }
+        for &leaf in child.inner_leaves.iter().filter(|leaf| self.maps.lists.contains(leaf)) {
+            self.captured.lists[leaf] = List::NotAnArray;
+        }
     }
 }
 

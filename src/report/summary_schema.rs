@@ -231,7 +231,11 @@ static KEYS: [SummaryKey; 129] = [
     ),
     always("completeness", Object("completeness"), "whether the run has all orders of its window that the source has: see Completeness"),
     or_null("completeness.status", Text, "`proven`, `unproven` or `failed`; null if the orders were not read to their end"),
-    or_null("completeness.by", Text, "what shows it: `total`, `count`, `cursor`, `single` or `file`; null if it is not proven"),
+    or_null(
+        "completeness.by",
+        Text,
+        "what shows it: `total`, `count`, `cursor`, `second_reading`, `single` or `file`; null if it is not proven",
+    ),
     or_null("completeness.claimed", Integer, "how many records the source says that it has"),
     or_null("completeness.read", Integer, "how many records came, with repeated ones"),
     or_null("completeness.distinct", Integer, "how many different ids these have; null if they were not counted"),

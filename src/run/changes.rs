@@ -10,7 +10,7 @@ use crate::{
     model::Dt,
     report::{self, Summary},
     store::{
-        Key, Output, StoreError,
+        self, Key, Output, StoreError,
         places::{self, SideFact},
     },
     warehouse::redshift::{self, Changes, DayChanges, RunManifest, SideChanges},
@@ -45,11 +45,14 @@ pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Resul
         }
     }
     let state = opened.state;
-    let is_stored = |dt: &Dt| {
-        let entry = state.partitions.get(dt);
-        entry.is_some_and(|entry| output.folder().is_none() || output.at(entry.key(*dt)).exists())
-    };
-    let stored: BTreeSet<Dt> = days.iter().copied().filter(is_stored).collect();
+    let mut stored = BTreeSet::new();
+    for &dt in &days {
+        if let Some(entry) = state.partitions.get(&dt)
+            && (output.folder().is_none() || store::exists(&output.at(entry.key(dt)))?)
+        {
+            stored.insert(dt);
+        }
+    }
     let manifests = runs.iter().filter_map(|run| valid_manifest(output, &state, url, &run.run_id).transpose());
     let manifests: Vec<_> = manifests.collect::<Result<_, _>>()?;
     let sources = redshift::sources(&stored, &manifests);

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
-    layer::{self, Catalog, IndexedTable, LayerColumns, LayerState, OpenedLayer, StateOrigin, StoredState},
+    layer::{self, Catalog, IndexedTable, LayerColumns, LayerState, OpenedLayer, StateOrigin, StoredState, Truth},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{Settings, When},
@@ -251,9 +251,16 @@ fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, forei
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
     let state = &opened.state;
     fetch_whole_layer(output, state)?;
-    let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
-    let partitions = layer::partition_files(output, opened)?.into_iter();
-    let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
+    let existing = |key: Key| -> Result<Option<PathBuf>, RunError> {
+        let path = output.at(key);
+        Ok(if store::exists(&path)? { Some(path) } else { None })
+    };
+    let mut facts = BTreeMap::new();
+    for (dt, key) in layer::partition_files(output, opened)? {
+        if let Some(path) = existing(key)? {
+            facts.insert(dt, path);
+        }
+    }
     let published = state.partitions.iter();
     let expected: BTreeMap<_, _> =
         published.map(|(&dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue.clone() })).collect();
@@ -265,7 +272,7 @@ fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, forei
             days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
         }
         for dt in days {
-            match existing(fact.file(dt)) {
+            match existing(fact.file(dt))? {
                 Some(path) => drop(side.files.insert(dt, path)),
                 None => tracing::warn!(file = %fact.file(dt), "the file is gone: somebody removed it"),
             }
@@ -284,8 +291,8 @@ fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, forei
         scope: ViewScope::Whole,
         output: output.folder().map(Path::to_owned),
         foreign,
-        dim_user: existing(places::dimension(&DIM_USER)),
-        dim_product: existing(places::dimension(&DIM_PRODUCT)),
+        dim_user: existing(places::dimension(&DIM_USER))?,
+        dim_product: existing(places::dimension(&DIM_PRODUCT))?,
         users_configured: settings.users.is_some(),
         products_configured: settings.products.is_some(),
         expected: Some(expected),
@@ -339,11 +346,22 @@ fn is_empty_or_gone(output: &Output, key: &Key) -> Result<bool, RunError> {
     Ok(is_empty_partition(output, key)? || output.object(key.clone())?.is_none())
 }
 
-/// Rebuilds the layer's state (the catalog and the index of orders) from `curated/` alone. Returns how many partitions that took.
+/// What a rebuild of the layer's state has read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RebuiltState {
+    /// How many partitions.
+    pub partitions: usize,
+    /// In which versions.
+    pub from: Truth,
+}
+
+/// Rebuilds the layer's state. In a folder that is the catalog and the index of orders, from `curated/` alone. In a bucket it is the
+/// index, from the versions that the newest commit names.
 ///
 /// # Errors
-/// [`RequestError::NoLayer`] for an output without a layer; the output is held; a partition can't be parsed; I/O errors.
-pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunError> {
+/// [`RequestError::NoLayer`] for an output without a layer; the output is held; other columns than those of the log; a partition can't
+/// be parsed; I/O errors.
+pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<RebuiltState, RunError> {
     let output = Output::open(&settings.output)?;
     require_layer(&output)?;
     let started_at = UtcMicros::now();
@@ -364,11 +382,11 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
         catalog.stage_index(IndexedTable::Refunds, &mut staging, run_id.as_str(), &scratch.join("new_refund_entries.idx"), cancel)?;
     let mut next = LayerState { segments, refund_segments, prices: None, ..catalog.state.clone() };
     next.set_columns(LayerColumns::of(&settings.schema()));
-    let partitions = next.partitions.len();
+    let rebuilt = RebuiltState { partitions: next.partitions.len(), from: layer.truth(&output) };
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };
     change.commit(&mut staging, &run_id, "rebuild", &mut next, Vec::new()).map_err(stopped)?;
-    Ok(partitions)
+    Ok(rebuilt)
 }
 
 /// The longest header of a file without rows, in bytes.

@@ -163,7 +163,7 @@ impl RunError {
             RunError::Internal(_)
             | RunError::Layer(LayerError::Frame(_))
             | RunError::Dimension(DimensionError::Frame(_))
-            | RunError::Check(CheckError::Engine(_)) => 1,
+            | RunError::Check(CheckError::Engine(_) | CheckError::Query { .. }) => 1,
             RunError::Settings(_)
             | RunError::Request(_)
             | RunError::Layer(

@@ -214,11 +214,14 @@ impl Extraction<'_> {
         let (mut page_in, page_out) = page_channel(sampling);
         let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
         let pages = Mutex::new(Some(page_out));
+        // The source stops also where its pages can't be staged.
+        let reading = self.access.cancel.part();
+        let access = Access { cancel: reading.cancel(), ..self.access };
         let span = tracing::Span::current();
         thread::scope(|scope| {
             let source_span = span.clone();
             // The channel ends with the thread.
-            let source = scope.spawn(move || source_span.in_scope(|| self.read(&mut page_in, raw_pages)));
+            let source = scope.spawn(move || source_span.in_scope(|| self.read(&mut page_in, raw_pages, &access)));
             for _ in 0..self.settings.threads {
                 let (pages, batches, span) = (&pages, batch_in.clone(), &span);
                 scope.spawn(move || {
@@ -229,6 +232,8 @@ impl Extraction<'_> {
                         let Some(Some(NumberedPage { number, sampling, page })) = next else { return };
                         let batch = self.normalize(&page, sampling, raw_pages);
                         if batches.send((number, batch)).is_err() {
+                            // Nobody takes batches any more. Without a receiver, the source does not wait for room.
+                            pages.lock().unwrap_or_else(PoisonError::into_inner).take();
                             return;
                         }
                     }
@@ -237,27 +242,29 @@ impl Extraction<'_> {
             drop(batch_in);
             let staged = self.stage(batch_out, scratch, kept);
             if staged.is_err() {
-                // The threads still wait to hand on: without a receiver, they end.
-                pages.lock().unwrap_or_else(PoisonError::into_inner).take();
+                // A thread that waits for a page holds the lock until the source hands one on or ends: this thread must
+                // not wait for it. All of them end with the source.
+                reading.stop();
             }
             let read = source.join().map_err(|_| RunError::Internal("the thread that reads the source has died".into()))?;
+            // Before what the source says: it was stopped, if the disk refuses.
             let staged = staged?;
             Ok(staged.complete(read?))
         })
     }
 
     /// Reads all pages, on the calling thread.
-    fn read(&self, sink: &mut PageChannel, raw_pages: RawPages) -> Result<RawRead, RunError> {
+    fn read(&self, sink: &mut PageChannel, raw_pages: RawPages, access: &Access<'_>) -> Result<RawRead, RunError> {
         let taken = TakenRecords(self.normalizer);
         match &self.input {
             Input::Source { orders, query } => {
                 // What is kept may be mapped by other rules later, and needs its lines then.
                 let filter = (raw_pages == RawPages::NotKept).then_some(&taken as &dyn RecordFilter);
                 let query = Query { filter, ..*query };
-                let completeness = source::read_pages(orders, Purpose::Orders, &query, &self.access, sink)?;
+                let completeness = source::read_pages(orders, Purpose::Orders, &query, access, sink)?;
                 Ok(RawRead { completeness, withheld: 0 })
             }
-            Input::Raw { raw, output } => raw.read(output, &self.access, sink),
+            Input::Raw { raw, output } => raw.read(output, access, sink),
         }
     }
 

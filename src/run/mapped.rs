@@ -144,7 +144,8 @@ pub(super) fn read(
     let counters = SourceCounters::default();
     let network = Network::new(&settings.http);
     let access = by_settings::access(settings, &network, &counters, reading.cancel);
-    let shape = shape::of_orders(&reading.orders.profile);
+    let profile = &reading.orders.profile;
+    let shape = shape::of_mapped(&by_settings::mapping(settings, profile), profile);
     let query = Query { window: reading.window, cursor: settings.cursor, ..Query::all(reading.orders, &shape) };
     let (mut left, mut outcome) = (reading.most, Ok(()));
     let mut sink = |page: Page| {

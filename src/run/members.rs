@@ -109,14 +109,20 @@ impl MemberReader<'_> {
         }
         let [stored_users, stored_products] = [DIM_USER, DIM_PRODUCT].map(|spec| self.stored(spec));
         let read_stored =
-            move || -> Result<_, RunError> { Ok(StoredDimensions { users: stored_users.read()?, products: stored_products.read()? }) };
+            || -> Result<_, RunError> { Ok(StoredDimensions { users: stored_users.read()?, products: stored_products.read()? }) };
+        let reading = self.access.cancel.part();
+        let sources = MemberReader { access: Access { cancel: reading.cancel(), ..self.access }, ..*self };
         let (read, stored) = thread::scope(|scope| {
-            let stored = scope.spawn(read_stored);
-            let read = self.read_both(completeness);
+            let stored = scope.spawn(|| {
+                // Without the stored rows, what the sources say is of no use.
+                read_stored().inspect_err(|_| reading.stop())
+            });
+            let read = sources.read_both(completeness);
             (read, stored.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
-        let ReadSources { users, products } = read?;
+        // Before what the sources say: they were stopped, if the stored rows can't be read.
         let stored = stored?;
+        let ReadSources { users, products } = read?;
         let old_versions = if settings.drop_history { OldVersions::Drop } else { OldVersions::Refuse };
         let scd = |keeps_versions| if keeps_versions { ScdType::Two } else { ScdType::One(old_versions) };
         // An empty list says nothing of its columns.

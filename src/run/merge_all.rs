@@ -22,7 +22,7 @@ use crate::{
     join::{Enricher, UnknownKeys},
     layer::{
         self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeOutput, MergeRules, MergedPartition, MergedSide, OrdersMerge,
-        PartitionEntry, PartitionFile, PartitionRows, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
+        PartitionEntry, PartitionFile, PartitionRows, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions, VersionRules,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{
@@ -190,7 +190,8 @@ impl Merger<'_> {
         let best_versions = if shares {
             let largest = moves.shared_partitions.iter().map(|dt| self.size(*dt).in_memory(self.format)).max().unwrap_or_default();
             let threads = self.threads.min(self.budget.fitting(largest));
-            layer::best_versions(self.stored, &self.extracted.lines, moves.orders.clone(), &moves.shared_partitions, threads)?
+            let rules = VersionRules { by: self.rules.by, repeated_sku: self.rules.repeated_sku };
+            layer::best_versions(self.stored, &self.extracted.lines, rules, moves.orders.clone(), &moves.shared_partitions, threads)?
         } else {
             BestVersions::default()
         };

@@ -62,7 +62,7 @@ mod window;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, Shard, backfill};
 pub use changes::WhichRuns;
-pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
+pub use check_layer::{CheckRequest, CheckedLayer, RebuiltState, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
 pub use config_problems::config_problems;
 pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    coverage::{Interval, Ledger},
+    coverage::Interval,
     layer::{self, IndexedTable, LayerState, MergedPartition, OpenedLayer},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
@@ -72,7 +72,7 @@ impl Publisher<'_> {
         let CheckedRun { staged, failed } = checked;
         summary.commit = Some(base.number() + 1);
         self.stage_state(staged, staging, summary)?;
-        cover(&mut staged.next.coverage, coverage, summary);
+        ledger::cover(&mut staged.next.coverage, coverage.restart, summary);
         staged.next.order_sources = deletions::sources_after(self.output, base.number(), &staged.catalog.state, summary)?;
         for result in summary.checks.iter().filter(|result| result.rows_kept.is_some()) {
             stage_written(staging, &places::violations(&summary.run_id).join(result.file_name()))?;
@@ -113,8 +113,12 @@ impl Publisher<'_> {
         if *index_changed {
             staged.next.refund_segments = staged.catalog.stage_index(IndexedTable::Refunds, staging, &summary.run_id, file, self.cancel)?;
         }
-        if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
-            staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
+        if self.settings.unit_slip.is_some() {
+            let is_new = staged.prices.absorb(&staged.merged.prices);
+            // Prices that were read from the whole layer, as after an undo, are kept: else the next run reads all of it again.
+            if is_new || staged.next.prices.is_none() && !staged.prices.is_empty() {
+                staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
+            }
         }
         if staging.is_in_bucket() {
             self.inline_own(&mut staged.next, staging)?;
@@ -232,22 +236,4 @@ fn stage_written(staging: &mut Staging, key: &Key) -> Result<(), StoreError> {
     let bytes = store::read(&staging.staged(key))?.unwrap_or_default();
     staging.put_written(key, Fingerprint::of(&bytes));
     Ok(())
-}
-
-/// Adds the window to the coverage of its source, unless a source was incomplete.
-fn cover(ledger: &mut Ledger, coverage: RunCoverage, summary: &Summary) {
-    let RunCoverage { window, restart } = coverage;
-    let Summary { identity, completeness, records, started_at, run_id, rules, shown_since, .. } = summary;
-    let window = Window { since: window.since.max(*shown_since), ..window };
-    let Some(identity) = identity else { return };
-    if completeness.all().any(|(_, completeness)| completeness.is_failed()) {
-        return;
-    }
-    if let Some(interval) = restart {
-        ledger.restart(identity, interval, *started_at);
-    }
-    let in_window = records.records_read - records.records_out_of_window;
-    if let Some(loaded) = ledger::loaded(window, *started_at, run_id, in_window, rules) {
-        ledger.record(identity, loaded, completeness.orders.as_ref().map_or(0, |orders| orders.read));
-    }
 }

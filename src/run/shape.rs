@@ -1,14 +1,19 @@
 //! What the records of a source look like, out of its profile: the paths of their ids, times and lines.
 
 use crate::{
-    model::{DimensionSpec, FieldPath},
-    normalize::RECORD_FIELDS,
-    settings::Profile,
-    source::RecordShape,
+    model::{DimensionSpec, FieldPath, Level},
+    normalize::{Mapping, RECORD_FIELDS, ReadPaths},
+    settings::{FieldRule, Profile},
+    source::{PathReading, RecordShape},
 };
 
-/// Of orders.
+/// Of orders, without extra columns.
 pub(super) fn of_orders(profile: &Profile) -> RecordShape {
+    of_mapped(&Mapping::default(), profile)
+}
+
+/// Of orders that are mapped by a profile.
+pub(super) fn of_mapped(mapping: &Mapping<'_>, profile: &Profile) -> RecordShape {
     let paths = |field: &str| {
         let defaults = RECORD_FIELDS.iter().filter(|(name, _)| *name == field).flat_map(|(_, defaults)| *defaults);
         match profile.fields.get(field) {
@@ -25,7 +30,23 @@ pub(super) fn of_orders(profile: &Profile) -> RecordShape {
         currency: paths("currency"),
         lines: paths("lines"),
         of_line: parsed(&["sku", "quantity", "qty"]),
+        columns: ReadPaths::of(&Mapping { profile: Some(profile), ..*mapping }).column_names().into_iter().collect(),
+        readings: readings(mapping, profile),
     }
+}
+
+/// What each field of an order counts as missing, by its paths.
+fn readings(mapping: &Mapping<'_>, profile: &Profile) -> Vec<PathReading> {
+    let of_rule = |rule: &FieldRule| {
+        rule.paths.iter().map(|path| PathReading { path: path.clone(), missing: rule.missing.clone() }).collect::<Vec<_>>()
+    };
+    let of_field = |&(name, defaults): &(&str, &'static [&'static str])| match profile.fields.get(name) {
+        Some(rule) => of_rule(rule),
+        None => parsed(defaults).into_iter().map(|path| PathReading { path, missing: Vec::new() }).collect(),
+    };
+    let columns = mapping.columns.iter().filter(|column| column.level == Level::Record).map(|column| &column.rule);
+    let amounts = profile.totals.iter().flat_map(|totals| totals.amounts.values()).map(|amount| &amount.field);
+    RECORD_FIELDS.iter().flat_map(of_field).chain(columns.chain(amounts).flat_map(of_rule)).collect()
 }
 
 /// Of users or products. Their list counts by `id` where they have one: several may share the key of the dimension.

@@ -411,7 +411,8 @@ impl Undo<'_> {
         Ok(join::with_missing_members(spec, &now, &earlier)?)
     }
 
-    /// What the run has loaded is no longer covered, and its prices are no longer known.
+    /// What the run has loaded is no longer covered, and no price of it is the last one any more. Where later runs have added theirs,
+    /// the next run reads the last prices from the whole layer.
     fn forget(&mut self) {
         let (before, after) = (&self.run.before, &self.run.after);
         // A rewrite has given the partitions other columns. Nothing else stands in them, or the undo was refused.
@@ -426,6 +427,9 @@ impl Undo<'_> {
         } else {
             let Undo { next, run, .. } = self;
             next.coverage.forget(&run.commit.run_id, &run.before.coverage, &run.after.coverage);
+            if run.before.prices != run.after.prices {
+                next.prices = None;
+            }
         }
     }
 }

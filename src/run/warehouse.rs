@@ -14,7 +14,7 @@ use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
     settings::Settings,
     store::{
-        Output, StoreError,
+        self, Output, StoreError,
         places::{self, SideFact},
     },
     warehouse::redshift::{
@@ -488,9 +488,14 @@ impl<'a> Warehouse<'a> {
 
     /// The files of all partitions.
     fn partitions(&self) -> Result<BTreeMap<Dt, PathBuf>, RunError> {
-        let files = layer::stored_partition_files(&self.output)?.into_iter().map(|(dt, key)| (dt, self.output.at(key)));
-        let is_stored = |path: &Path| self.output.folder().is_none() || path.exists();
-        Ok(files.filter(|(_, path)| is_stored(path)).collect())
+        let mut files = BTreeMap::new();
+        for (dt, key) in layer::stored_partition_files(&self.output)? {
+            let path = self.output.at(key);
+            if self.output.folder().is_none() || store::exists(&path)? {
+                files.insert(dt, path);
+            }
+        }
+        Ok(files)
     }
 
     /// Those of the days that have a partition.

@@ -49,6 +49,44 @@ impl fmt::Display for ObjectPattern {
     }
 }
 
+/// The schemes that people write, and how a location of each is written.
+const SCHEMES: [(&str, &str); 13] = [
+    ("s3", "s3://bucket/key"),
+    ("s3a", "s3://bucket/key"),
+    ("s3n", "s3://bucket/key"),
+    ("gs", "gs://bucket/key"),
+    ("gcs", "gs://bucket/key"),
+    ("az", "az://container/key"),
+    ("abfs", "az://container/key"),
+    ("abfss", "az://container/key"),
+    ("wasb", "az://container/key"),
+    ("wasbs", "az://container/key"),
+    ("http", "http://host/path"),
+    ("https", "https://host/path"),
+    ("file", "as its path alone, such as /data/orders"),
+];
+
+/// Text that begins as a URL does, and is none that can be used. Taken for a path, it would be a folder of this
+/// machine, which may go with it: `s3:/bucket` and `gcs://bucket`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a location that begins with `{scheme}:` is written {form}; put `./` before a path of this name")]
+pub struct MistakenUrl {
+    /// What it begins with.
+    scheme: &'static str,
+    /// How its location is written.
+    form: &'static str,
+}
+
+impl MistakenUrl {
+    /// The mistake in a text; `None` if it is a path, a URL that can be used, or one of a scheme that nobody knows.
+    pub fn of(text: &str) -> Option<MistakenUrl> {
+        let (beginning, rest) = text.trim().split_once(':')?;
+        let &(scheme, form) = SCHEMES.iter().find(|(scheme, _)| scheme.eq_ignore_ascii_case(beginning))?;
+        let is_url = rest.starts_with("//") && form.split_once("://").is_some_and(|(used, _)| used == scheme);
+        (!is_url).then_some(MistakenUrl { scheme, form })
+    }
+}
+
 /// Text that is not a location.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LocationError {
@@ -58,6 +96,9 @@ pub enum LocationError {
     /// A scheme that is neither http nor that of a bucket.
     #[error("`{0}` URLs are not read: give an http(s) URL, a URL of objects (s3, gs, az), or a path")]
     Scheme(String),
+    /// It begins as a URL does.
+    #[error(transparent)]
+    Mistaken(#[from] MistakenUrl),
     /// The URL of objects has no valid bucket.
     #[error(transparent)]
     Bucket(#[from] BucketUrlError),
@@ -75,6 +116,9 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Location, LocationError> {
         if text.is_empty() {
             return Err(LocationError::Empty);
+        }
+        if let Some(mistaken) = MistakenUrl::of(text) {
+            return Err(mistaken.into());
         }
         let Some((scheme, rest)) = text.split_once("://") else { return Ok(Location::Files(text.to_owned())) };
         if let Some(objects) = ObjectPattern::parse(scheme, rest)? {
@@ -222,6 +266,31 @@ mod tests {
         assert_eq!("https://u:p@shop.example/".parse::<Location>(), Err(LocationError::Credentials));
         assert_eq!("".parse::<Location>(), Err(LocationError::Empty));
         assert!(matches!("http://".parse::<Location>(), Err(LocationError::Url(_))));
+    }
+
+    #[test]
+    fn what_begins_as_a_url_does_is_no_path() {
+        for (text, form) in [
+            ("s3:/my-bucket/x", "s3://bucket/key"),
+            ("s3:my-bucket", "s3://bucket/key"),
+            (" S3:/b", "s3://bucket/key"),
+            ("s3a://b/x", "s3://bucket/key"),
+            ("gcs://b/x", "gs://bucket/key"),
+            ("az:/c", "az://container/key"),
+            ("abfs://c@account.dfs.core.windows.net/x", "az://container/key"),
+            ("https:/shop.example/orders", "https://host/path"),
+            ("http:shop.example", "http://host/path"),
+            ("file:///data/x", "as its path alone"),
+            ("file:x", "as its path alone"),
+        ] {
+            let mistaken = MistakenUrl::of(text).map(|mistaken| mistaken.to_string()).unwrap_or_default();
+            assert!(mistaken.contains(form), "{text}: {mistaken}");
+            assert!(matches!(text.trim().parse::<Location>(), Err(LocationError::Mistaken(_))), "{text}");
+        }
+        for text in ["s3://b/x", "HTTPS://h/x", "./s3:/b", "/data/s3:x", "s3", "data/2026-01-31T10:00.json", "ftp:/x", "ftp://h/x", "gs://"]
+        {
+            assert_eq!(MistakenUrl::of(text), None, "{text}");
+        }
     }
 
     #[test]

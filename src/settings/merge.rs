@@ -9,9 +9,9 @@ use std::{
 use super::{
     BucketScheme, BucketUrl, CheckScope, ColorMode, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns,
     Environment, ExplainSettings, FactColumn, Flags, GivenOptions, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat,
-    MergeBy, MetricsSettings, OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings,
-    RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads,
-    fact_columns,
+    MergeBy, MetricsSettings, MistakenUrl, OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings,
+    RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials,
+    default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -382,6 +382,11 @@ fn time_zone(configured: &ConfiguredValue) -> Result<chrono_tz::Tz, SettingsErro
 
 fn output(layers: &Layers<'_>, http: &HttpSettings) -> Result<OutputLocation, SettingsError> {
     let configured = layers.get(&setting::OUTPUT)?;
+    if let Some(configured) = &configured
+        && let Some(mistaken) = MistakenUrl::of(&configured.value)
+    {
+        return Err(configured.without_credentials().invalid(mistaken));
+    }
     let bucket = configured.as_ref().filter(|configured| BucketUrl::is_meant(&configured.value));
     let bucket = bucket.map(|configured| configured.parse::<BucketUrl>()).transpose()?;
     // `[storage]` is read in any case: a mistake there should not wait for a bucket.

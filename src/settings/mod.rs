@@ -72,7 +72,7 @@ pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub use lineage::{ForeignRun, LineageReceiver, LineageSettings, ParentRun};
 pub(crate) use location::query_decoded;
-pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
+pub use location::{Location, LocationError, MistakenUrl, ObjectPattern, is_loopback, redacted};
 pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests_folder};
 pub use masks::{Mask, MaskedColumn, Masks};
 pub use merge::{lineage_alone, load, load_shop, load_shops, presentation, telemetry};
@@ -84,9 +84,9 @@ pub use problems::{Examined, Problem, examine};
 pub use profile::{
     ASKED_LINES, ASKED_REFUNDS, AmountRule, Auth, BodyTemplate, BulkOperation, BulkPoll, ChildLines, CountRequest, CredentialsIn,
     FieldRule, Filter, Grant, HttpProfile, Inherited, KeyedList, LineLists, ListRequest, MoreRequest, ObjectInPlace, OrderLineKey,
-    OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, RefundLineRules, RefundRules, RefundSign, SHIPPED, ScaleText,
-    Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, says_some,
-    shipped,
+    OrderTotalRules, Pagination, PathRule, Profile, Reconciliation, RecordList, RefundLineRules, RefundRules, RefundSign, SHIPPED,
+    ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined,
+    says_some, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, OldNames, SETTINGS, Setting};

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use super::{Form, Origin, SettingsError, parse_span, size::parse_size};
+use super::{Form, MistakenUrl, Origin, SettingsError, parse_span, size::parse_size};
 use crate::model::span_text;
 
 /// A value of a setting, as it was written, and where it was written.
@@ -29,6 +29,9 @@ impl ConfiguredValue {
                 let bare = rest.split_once('?').map_or(rest.to_owned(), |(before, _)| format!("{before}?***"));
                 let bare = bare.rsplit_once('@').map_or(bare.clone(), |(_, host)| format!("***@{host}"));
                 format!("{scheme}://{bare}")
+            }
+            None if MistakenUrl::of(&self.value).is_some() => {
+                self.value.rsplit_once('@').map_or(self.value.clone(), |(_, host)| format!("***@{host}"))
             }
             None => self.value.clone(),
         };

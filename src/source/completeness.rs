@@ -40,6 +40,8 @@ pub enum Evidence {
     Count,
     /// The list was followed until a response said that there is no next page.
     Cursor,
+    /// Two readings of a list of numbered pages, both to its end, brought the same records.
+    SecondReading,
     /// The profile says that one page holds everything.
     Single,
     /// The files were read to their ends.
@@ -141,14 +143,25 @@ pub(super) struct ListRead {
     /// Distinct records of the last reading only, because records of an earlier reading may have disappeared since.
     pub(super) distinct: u64,
     pub(super) end: ListEnd,
-    /// Whether a number alone identifies a page. If records disappear meanwhile, others then move past the reader.
+    /// Whether numbers or offsets alone led from page to page. If records disappear meanwhile, others then move past
+    /// the reader.
     pub(super) is_by_position: bool,
+    /// Whether the reading before this one brought the same records.
+    pub(super) was_confirmed: bool,
 }
 
 impl ListRead {
-    /// Whether to read the list again: it claims more than was received, or records disappeared while it was read.
+    /// Whether to read the list again: it claims or claimed more than was received, or records disappeared while it
+    /// was read.
     pub(super) fn should_read_again(&self) -> bool {
-        self.claims.last.is_some_and(|claim| self.distinct < claim) || (self.has_shrunk() && self.is_by_position)
+        let lacks = self.claims.last.is_some_and(|claim| self.distinct < claim) || self.certify().is_failed();
+        lacks || (self.has_shrunk() && self.is_by_position)
+    }
+
+    /// Whether a second reading that brings the same records would prove it: its pages are numbered, nothing counts its
+    /// records, and its end was reached.
+    pub(super) fn may_be_confirmed(&self) -> bool {
+        self.is_by_position && self.end == ListEnd::Stated && self.claims.required().is_none() && !self.has_shrunk()
     }
 
     /// Whether records disappeared from the list while it was read. Ignores a count that is smaller than the records received.
@@ -186,6 +199,13 @@ impl ListRead {
             (None, _) if self.has_shrunk() && self.is_by_position => {
                 unproven("pages disappeared from the list while it was read: records may have been skipped".to_owned())
             }
+            (None, ListEnd::Stated) if self.is_by_position && self.was_confirmed => {
+                certificate(CompletenessStatus::Proven, Some(Evidence::SecondReading), None)
+            }
+            (None, ListEnd::Stated) if self.is_by_position => unproven(
+                "the source does not count its records, and its pages are numbered: if a record disappears meanwhile, another is skipped"
+                    .to_owned(),
+            ),
             (None, ListEnd::Stated) => certificate(CompletenessStatus::Proven, Some(Evidence::Cursor), None),
             (None, ListEnd::Single) => certificate(CompletenessStatus::Proven, Some(Evidence::Single), None),
             (None, ListEnd::Unstated) => unproven("the last page does not say whether there is a next page".to_owned()),
@@ -205,7 +225,8 @@ mod tests {
     fn read(claims: &[u64], distinct: u64, is_by_position: bool) -> ListRead {
         let mut added = Claims::default();
         claims.iter().for_each(|claim| added.add(Some(*claim)));
-        ListRead { claims: added, by: Evidence::Total, read: distinct, distinct, end: ListEnd::EmptyPage, is_by_position }
+        let (by, end) = (Evidence::Total, ListEnd::EmptyPage);
+        ListRead { claims: added, by, read: distinct, distinct, end, is_by_position, was_confirmed: false }
     }
 
     fn verdict(claims: &[u64], distinct: u64) -> (bool, &'static str) {
@@ -229,12 +250,20 @@ mod tests {
         [5, 8].into_iter().for_each(|claim| again.claims.add(Some(claim)));
         assert_eq!(again.certify().status, CompletenessStatus::Failed, "both readings claim 8 at the end");
         assert_eq!(read(&[9, 8], 9, false).certify().status, CompletenessStatus::Proven, "a cursor does not skip");
+        let shrunk = read(&[9, 8], 8, false);
+        assert_eq!((shrunk.should_read_again(), shrunk.certify().is_failed()), (true, true), "no list fails that was read once");
     }
 
     #[test]
     fn without_a_claim_the_end_of_the_list_is_the_evidence() {
         let by = |end| ListRead { end, ..read(&[], 3, false) }.certify().by;
         assert_eq!((by(ListEnd::Stated), by(ListEnd::Single)), (Some(Evidence::Cursor), Some(Evidence::Single)));
+        let numbered = ListRead { end: ListEnd::Stated, ..read(&[], 3, true) }.certify();
+        assert_eq!((numbered.status, numbered.by), (CompletenessStatus::Unproven, None), "pages that are numbered may skip a record");
+        let numbered = ListRead { end: ListEnd::Stated, was_confirmed: true, ..read(&[], 3, true) };
+        assert_eq!((numbered.may_be_confirmed(), numbered.certify().by), (true, Some(Evidence::SecondReading)));
+        assert!(!read(&[], 3, true).may_be_confirmed(), "an empty page may come too early");
+        assert!(!ListRead { end: ListEnd::Stated, ..read(&[3], 3, true) }.may_be_confirmed(), "a count says more");
         for end in [ListEnd::Unstated, ListEnd::EmptyPage, ListEnd::NotPaginated] {
             assert_eq!(by(end), None, "{end:?}");
             assert!(ListRead { end, ..read(&[], 3, false) }.certify().why.is_some());

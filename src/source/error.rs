@@ -327,6 +327,24 @@ pub enum RequestFailure {
         /// The beginning of the body, redacted.
         excerpt: String,
     },
+    /// The total is 0, although the page has records.
+    #[error(
+        "the body announces 0 records, but has {} (if it counts none, set `total = \"\"`){}",
+        counted(*records, "record"),
+        quoted(excerpt)
+    )]
+    ZeroTotal {
+        /// The records of the page.
+        records: u64,
+        /// The beginning of the body, redacted.
+        excerpt: String,
+    },
+    /// The part of the body that may say whether there is a next page is too large.
+    #[error("the body has no signal of a next page: `{place}` is too large to be read")]
+    SignalsTooLarge {
+        /// Where the signal may be.
+        place: String,
+    },
     /// The response to a count request has no number at the path of the profile.
     #[error("the body has no number at `{path}` ([orders.count]){}", quoted(excerpt))]
     NoCount {
@@ -437,8 +455,10 @@ impl RequestFailure {
             RequestFailure::NoRecords { had_some, .. } => *had_some,
             RequestFailure::Token { outlook, .. } => *outlook == TokenOutlook::MayPass,
             RequestFailure::Connection(_) | RequestFailure::NotJson { .. } | RequestFailure::NullRecords { .. } => true,
+            RequestFailure::ZeroTotal { .. } => true,
             RequestFailure::Reported { refusal, .. } => *refusal == ReportedRefusal::Other,
             RequestFailure::NoCount { .. }
+            | RequestFailure::SignalsTooLarge { .. }
             | RequestFailure::NoBulk { .. }
             | RequestFailure::TooLarge { .. }
             | RequestFailure::Encoding { .. }

@@ -17,14 +17,14 @@ mod reach;
 mod url_query;
 
 use asked_key::OwnKeysHidden;
-pub use body::{RECORD_KEYS, RecordShape};
+pub use body::{PathReading, RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{ReadCounts, SourceCounters, SourceCounts};
 pub use error::{FailedRequest, RequestFailure, SentRequest, SourceError};
 use http::{BulkSource, HttpSource};
 pub use page::{BlankRun, Origin, Page};
 pub use probe::{PageKind, ProbedPage, probe};
-pub use query::{Query, RecordFilter};
+pub use query::{Proof, Query, RecordFilter};
 pub use reach::{Reached, reach};
 
 use std::task::{Context, Poll};
@@ -98,6 +98,15 @@ impl Ambient {
     }
 }
 
+/// What may befall a list between two of its pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListMove {
+    /// It is read again from its first page.
+    ReadAgain,
+    /// Records disappeared, and the reader goes back to where pages were read before.
+    WentBack,
+}
+
 /// Receives pages in the order of the source.
 pub trait PageSink {
     /// Accepts the next page; `false` stops the reading. May block until there is room for the page.
@@ -108,6 +117,9 @@ pub trait PageSink {
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    /// Called where the list that is read moves under the reader.
+    fn moved(&mut self, _: ListMove) {}
 
     /// Whether it takes the list to its end, unless something fails. Then a reader may request a page before the sink has the one
     /// before it.

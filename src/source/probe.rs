@@ -36,6 +36,8 @@ pub struct ProbedPage {
     pub link_next: Option<String>,
     /// Whether the response names a next page in any supported way.
     pub names_next: bool,
+    /// Whether the next page is named, or asked for, by its number or offset alone.
+    pub is_by_position: bool,
     /// The number of records that the source claims to have.
     pub total: Option<u64>,
     /// What it is of.

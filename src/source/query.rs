@@ -22,6 +22,16 @@ impl fmt::Debug for dyn RecordFilter + '_ {
     }
 }
 
+/// How much a run does to prove that a list is complete.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Proof {
+    /// What one reading shows is enough.
+    #[default]
+    OneReading,
+    /// A list of numbered pages that nothing counts is read twice: if both readings agree, no record was skipped.
+    TwoReadings,
+}
+
 /// A query of a source.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
@@ -39,6 +49,8 @@ pub struct Query<'a> {
     pub cursor: Cursor,
     /// The records whose lines and refunds are asked for by requests of their own; `None`: those of all.
     pub filter: Option<&'a dyn RecordFilter>,
+    /// How much is done to prove that the list is complete.
+    pub proof: Proof,
 }
 
 impl<'a> Query<'a> {
@@ -52,12 +64,13 @@ impl<'a> Query<'a> {
             window: Window::default(),
             cursor: Cursor::Created,
             filter: None,
+            proof: Proof::OneReading,
         }
     }
 
     /// A query for all records of a list that belongs to another query.
     pub(super) fn of(profile: &'a Profile, other: &Query<'a>, shape: &'a RecordShape) -> Query<'a> {
-        Query { profile, shape, window: Window::default(), cursor: Cursor::Created, filter: None, ..*other }
+        Query { profile, shape, window: Window::default(), cursor: Cursor::Created, filter: None, proof: Proof::OneReading, ..*other }
     }
 
     /// Whether a body may itself be a record: the profile names no path inside it for the records.

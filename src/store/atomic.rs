@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempPath;
 
-use super::{Content, StoreError, disk, lease};
+use super::{Content, StoreError, disk, process};
 
 /// The mode of a new file, before the umask.
 const NEW_FILE: u32 = 0o666;
@@ -36,7 +36,7 @@ pub fn replace_secret(path: &Path, secret: &str) -> Result<(), StoreError> {
 
 /// What the names of staged files of this process begin with: it tells who is at work on them.
 fn staged_prefix() -> String {
-    format!("{STAGED}{}-{}-", lease::machine(), std::process::id())
+    format!("{STAGED}{}-{}-", process::machine(), std::process::id())
 }
 
 /// What the names of all staged files begin with.
@@ -62,7 +62,7 @@ fn is_abandoned(rest: &str, entry: &fs::DirEntry) -> bool {
     let mut parts = rest.split('-');
     let (machine, process) = (parts.next(), parts.next().and_then(|pid| pid.parse().ok()));
     match process {
-        Some(process) if machine == Some(lease::machine().as_str()) => !lease::is_running(process),
+        Some(process) if machine == Some(process::machine().as_str()) => !process::is_running(process),
         _ => entry.metadata().and_then(|file| file.modified()).is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)),
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     fn staged_files_of_dead_processes_are_removed_and_others_stay() {
         let dir = tempfile::tempdir().unwrap();
         let name = |machine: &str, pid: u32| format!("{STAGED}{machine}-{pid}-x.tmp");
-        let own = lease::machine();
+        let own = process::machine();
         for name in [name(&own, std::process::id()), name(&own, 4_000_000_000), name("elsewhere", 1), "other.tmp".to_owned()] {
             fs::write(dir.path().join(name), "").unwrap();
         }

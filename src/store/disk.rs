@@ -69,6 +69,20 @@ pub(crate) fn size_and_time(path: &Path) -> Result<Option<(u64, u64)>, StoreErro
     }
 }
 
+/// What the disk says of a file or folder; `None` where there is none.
+fn metadata_of(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path)(error)),
+    }
+}
+
+/// Whether there is a file or folder. One that can't be looked at is an error, and not a missing one.
+pub(crate) fn exists(path: &Path) -> Result<bool, StoreError> {
+    Ok(metadata_of(path)?.is_some())
+}
+
 /// A file's content; `None` where there is none.
 ///
 /// # Errors
@@ -133,7 +147,7 @@ pub(crate) fn keep_access(staged: &Path, place: &Path) -> Result<(), StoreError>
             tracing::debug!(path = %place.display(), %error, "the group of the file can't be kept");
         }
     };
-    let Ok(before) = fs::metadata(place) else {
+    let Some(before) = metadata_of(place)? else {
         acl::inherit(staged, place);
         // The folder of a new partition does not exist yet: it takes its group from the one above.
         let folder = place.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok());
@@ -235,5 +249,24 @@ pub(crate) fn remove_folder(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_at_is_an_error_and_not_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, unseen) = (dir.path().join("file"), dir.path().join("loop"));
+        fs::write(&file, "here").unwrap();
+        // A link to itself can't be followed, whoever the user is.
+        std::os::unix::fs::symlink(&unseen, &unseen).unwrap();
+        assert!(exists(&file).unwrap() && exists(dir.path()).unwrap());
+        assert!(!exists(&dir.path().join("none")).unwrap() && !exists(&file.join("below")).unwrap());
+        let error = exists(&unseen).unwrap_err().to_string();
+        assert!(error.contains(&unseen.display().to_string()), "{error}");
+        assert!(keep_access(&file, &unseen).is_err());
     }
 }

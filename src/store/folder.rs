@@ -147,7 +147,14 @@ impl super::Store for Folder {
         let mut names = Names::default();
         for entry in entries(&self.at(prefix))? {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.path().is_dir() { names.folders.push(name) } else { names.objects.push(name) }
+            let path = entry.path();
+            let is_folder = match fs::metadata(&path) {
+                Ok(metadata) => metadata.is_dir(),
+                // A link to nothing.
+                Err(error) if is_missing(&error) => false,
+                Err(error) => return Err(StoreError::io("look at", &path)(error)),
+            };
+            if is_folder { names.folders.push(name) } else { names.objects.push(name) }
         }
         names.folders.sort_unstable();
         names.objects.sort_unstable();
@@ -196,7 +203,8 @@ impl super::Store for Folder {
     }
 }
 
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
+/// The entries of a folder; none where there is no folder.
+pub(super) fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
     match folder.read_dir() {
         Ok(entries) => entries.map(|entry| entry.map_err(StoreError::io("list", folder))).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -25,6 +25,7 @@ mod new_places;
 mod object;
 mod output;
 pub mod places;
+mod process;
 mod projection;
 #[cfg(test)]
 mod promises;
@@ -43,7 +44,7 @@ pub use commit::{
     records_set_aside, remove_commit, set_aside_damaged_log,
 };
 pub use disk::{FileStamp, Fingerprint, free_space, open_file, read, remove_file};
-pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
+pub(crate) use disk::{exists, is_writable, size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use folder::Folder;
 pub use hint::forget_copies;

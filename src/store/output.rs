@@ -238,11 +238,7 @@ impl Output {
         let key = key.into();
         let path = self.at(&key);
         if self.folder().is_some() {
-            return match path.try_exists() {
-                Ok(is_there) => Ok(Some(path).filter(|_| is_there)),
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
-                Err(error) => Err(StoreError::io("look at", path)(error)),
-            };
+            return Ok(if disk::exists(&path)? { Some(path) } else { None });
         }
         let Some(object) = self.store.get(&key)? else {
             disk::remove_file(&path)?;

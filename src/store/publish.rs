@@ -23,7 +23,7 @@ use super::{
     Tag, atomic,
     commit::{self, AppendError, Told},
     disk::{self, Fingerprint},
-    folder::{create_durably, create_missing},
+    folder::{create_durably, create_missing, entries},
     lease,
     moment::Moment,
     output::at_once,
@@ -342,7 +342,7 @@ impl Staging {
     /// Sees to it that the version that stands at a place is an object, so that it can be put back.
     fn keep_object(&self, key: &Key, version: &ObjectRef) -> Result<(), StoreError> {
         let (place, object) = (self.output.at(key), self.output.at(&version.object));
-        if object.exists() || !place.exists() {
+        if disk::exists(&object)? || !disk::exists(&place)? {
             return Ok(());
         }
         if let Some(folder) = object.parent() {
@@ -438,8 +438,16 @@ impl Staging {
                 return Err(DecideError::Moved);
             }
             Err(AppendError::Store(error) | AppendError::Unknown(error)) => {
-                self.keep = self.output.at(places::commit(record.number)).exists();
-                return Err(if self.keep { unfinished(record)(error) } else { error }.into());
+                return Err(match disk::exists(&self.output.at(places::commit(record.number))) {
+                    Ok(true) => unfinished(record)(error),
+                    Ok(false) => {
+                        self.keep = false;
+                        error
+                    }
+                    // The record may be there, and need what was staged.
+                    Err(_) => StoreError::UnknownCommit { run_id: record.run_id.clone(), source: Box::new(error) },
+                }
+                .into());
             }
         }
         let installed = self.rename_own(record).and_then(|()| projection::install_own_in_folder(&self.output, record));
@@ -649,7 +657,7 @@ fn finish_before_commits(output: &Output, root: &Path) -> Result<Option<String>,
     let tree = root.join(&journal.staging).join("tree");
     for put in &journal.put {
         let (staged, place) = (tree.join(&put.path), root.join(&put.path));
-        if !staged.exists() {
+        if !disk::exists(&staged)? {
             continue;
         }
         place.parent().map_or(Ok(()), create_durably)?;
@@ -684,9 +692,9 @@ fn recover_own(output: &Output, root: &Path, head: &Head) -> Result<(), StoreErr
         let tree = root.join(places::STAGING).join(&commit.run_id).join("tree");
         let mut folders = vec![tree.clone()];
         while let Some(folder) = folders.pop() {
-            for entry in folder.read_dir().into_iter().flatten().flatten() {
+            for entry in entries(&folder)? {
                 let path = entry.path();
-                if path.is_dir() {
+                if entry.file_type().map_err(StoreError::io("look at", &path))?.is_dir() {
                     folders.push(path);
                     continue;
                 }
@@ -752,9 +760,9 @@ fn remove_empty_targets(
     target: &Path,
     each: &dyn Fn(&Key) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    for entry in staged.read_dir().into_iter().flatten().flatten() {
+    for entry in entries(staged)? {
         let target = target.join(entry.file_name());
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if entry.file_type().map_err(StoreError::io("look at", entry.path()))?.is_dir() {
             remove_empty_targets(output, &entry.path(), &target, each)?;
         } else if let Ok(key) = target.strip_prefix(output.root()) {
             each(&Key::new(key.to_string_lossy()))?;

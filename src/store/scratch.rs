@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use super::{StoreError, lease};
+use super::{StoreError, process};
 
 /// What the names of these folders begin with; machine, process and its start follow.
 const PREFIX: &str = "etl-scratch-";
@@ -27,7 +27,7 @@ impl Scratch {
     pub(super) fn create_in(parent: &Path) -> Result<Scratch, StoreError> {
         remove_abandoned(parent);
         let pid = std::process::id();
-        let prefix = format!("{PREFIX}{}-{pid}-{}-", lease::machine(), lease::process_start(pid).unwrap_or_default());
+        let prefix = format!("{PREFIX}{}-{pid}-{}-", process::machine(), process::start_of(pid).unwrap_or_default());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
         Ok(Scratch { folder: folder.map_err(StoreError::io("create a temporary folder in", parent))? })
     }
@@ -54,7 +54,7 @@ fn is_abandoned(name: &str) -> bool {
     let mut parts = rest.split('-');
     let (Some(machine), Some(pid), Some(start)) = (parts.next(), parts.next(), parts.next()) else { return false };
     let Ok(pid) = pid.parse() else { return false };
-    machine == lease::machine() && lease::process_start(pid).as_deref() != Some(start)
+    machine == process::machine() && process::start_of(pid).as_deref() != Some(start)
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
         let scratch = Scratch::create().unwrap();
         let name = scratch.path().file_name().unwrap().to_str().unwrap().to_owned();
         assert!(!is_abandoned(&name));
-        let (machine, pid) = (lease::machine(), std::process::id());
+        let (machine, pid) = (process::machine(), std::process::id());
         assert!(is_abandoned(&format!("{PREFIX}{machine}-{pid}-1-x")), "another process of the same number");
         assert!(is_abandoned(&format!("{PREFIX}{machine}-4000000000-1-x")));
         assert!(!is_abandoned(&format!("{PREFIX}elsewhere-4000000000-1-x")) && !is_abandoned("etl-scratch-x") && !is_abandoned("other"));

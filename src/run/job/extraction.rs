@@ -19,7 +19,7 @@ use crate::{
         shape,
     },
     settings::{MergeBy, RepeatedSku, Source},
-    source::{Query, SourceError},
+    source::{Proof, Query, SourceError},
 };
 
 /// What a run knows of users and products when it reads its orders.
@@ -58,14 +58,14 @@ impl Job<'_> {
         let erased = &without_addresses_of(erased, &dimensions.users);
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = self.mapping(orders);
-        let shape = shape::of_orders(&orders.profile);
+        let shape = shape::of_mapped(&mapping, &orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
         let normalizer = if self.settings.deletions.mode.is_some() { normalizer.noting_orders() } else { normalizer };
         let input = match raw {
             Some(raw) => Input::Raw { raw, output: &self.output },
             None => Input::Source {
                 orders: &orders.location,
-                query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
+                query: Query { window, cursor: self.settings.cursor, proof: self.proof(), ..Query::all(orders, &shape) },
             },
         };
         let extraction = Extraction {
@@ -113,6 +113,11 @@ impl Job<'_> {
         Mapping { records, ..by_settings::mapping(self.settings, &orders.profile) }
     }
 
+    /// What is deleted is deleted for what the list does not have.
+    fn proof(&self) -> Proof {
+        if self.settings.deletions.mode.is_some() { Proof::TwoReadings } else { Proof::OneReading }
+    }
+
     fn orders_without_lines(&self) -> OrdersWithoutLines {
         match (self.settings.merge, self.request.orders) {
             (MergeBy::Order, OrdersFrom::Source | OrdersFrom::Raw(_)) => OrdersWithoutLines::Versions,
@@ -136,9 +141,19 @@ impl Job<'_> {
             let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
             tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
         }
+        let lines = counts.quantity_sums_out_of_range;
+        if lines > 0 {
+            tracing::warn!(
+                lines,
+                "lines were dropped (invalid_quantity) because the sum of the quantities of their sku does not fit the column `quantity`"
+            );
+        }
         let lines = counts.other_currencies;
         if lines > 0 {
-            tracing::warn!(lines, "lines were dropped (invalid_price) because their currency is not that of their order");
+            tracing::warn!(
+                lines,
+                "lines were dropped (invalid_price) because their currency is not that of their order, or their order has none and its lines name several"
+            );
         }
         if self.settings.has_unknown_money() {
             tracing::warn!(

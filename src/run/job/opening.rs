@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Job, request::OrdersFrom};
 use crate::{
-    layer::{Catalog, OpenedLayer, StateOrigin, StoredState},
+    layer::{Catalog, OpenedLayer, StateOrigin, StoredState, Truth},
     model::{FileFormat, RunId},
     run::{
         RunError, ledger,
@@ -92,7 +92,13 @@ impl Job<'_> {
         let Compared { opened, catalog } = self.compare_files(opened, scratch, stored)?;
         if catalog.is_rebuilt() && !catalog.state.partitions.is_empty() {
             let partitions = catalog.state.partitions.len();
-            tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/");
+            match opened.truth(&self.output) {
+                Truth::Files => tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/"),
+                Truth::Log => tracing::warn!(
+                    partitions,
+                    "the index of orders was missing or damaged, and was rebuilt from the partitions that the newest commit names"
+                ),
+            }
         } else {
             for dt in catalog.lost() {
                 tracing::warn!(%dt, "a published partition is gone: somebody removed it; the layer goes on without it");

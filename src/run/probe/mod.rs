@@ -491,6 +491,13 @@ fn completeness(orders: &Source, page: &ProbedPage) -> String {
         (Some(count), _) => format!("can be proven: the profile names a request that counts ({})", count.url.path()),
         (None, Some(total)) => format!("can be proven: the response counts {}", counted(total, "record")),
         (None, None) => match http.pagination {
+            Pagination::Auto | Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. }
+                if page.names_next && page.is_by_position =>
+            {
+                "can't be proven: its pages are numbered, and nothing counts the records (does the API have a total, a request that counts, \
+                 or a cursor? See [orders.count])"
+                    .to_owned()
+            }
             Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. } | Pagination::LastId { .. } => {
                 "can be proven: the list is followed until it says that there is no next page".to_owned()
             }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AmountRule, FieldRule, LineLists, ObjectInPlace, OrderTotalRules, Reconciliation, ScaleText, TimeText, Units, WhichAmounts, WhichLists,
+    AmountRule, FieldRule, LineLists, ObjectInPlace, OrderTotalRules, PathRule, Reconciliation, ScaleText, TimeText, Units, WhichAmounts,
+    WhichLists,
 };
 use crate::{
     model::{
-        DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822, parse_time_text,
-        parse_whole,
+        DimensionSpec, FieldPath, FieldPathError, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822,
+        parse_time_text, parse_whole,
     },
     settings::{
         SettingsError, SourceKind,
@@ -22,6 +23,12 @@ use crate::{
 
 /// The keys of a field's table.
 pub(super) const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
+
+/// The keys of a path that has rules of its own.
+pub(super) const PATH_KEYS: [&str; 3] = ["path", "missing", "after"];
+
+/// The key whose paths may have rules of their own: it alone has paths of different meanings.
+const WITH_PATH_RULES: &str = "sku";
 
 /// The keys of the table of an amount that is a sum.
 pub(super) const ALL_KEYS: [&str; 3] = ["all", "missing", "scale"];
@@ -55,6 +62,9 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
             return Err(fields.error(name, "an id that several records share would make them one order: write a path, without `default`"));
         }
         verify_rule(&fields, name, &rule, field_kind)?;
+        if kind != SourceKind::Orders {
+            refuse_path_rules(&fields, name, &rule)?;
+        }
         rules.insert(name.to_owned(), rule);
     }
     Ok(rules)
@@ -170,6 +180,9 @@ pub(super) fn verify_rule(fields: &Reader<'_>, name: &str, rule: &FieldRule, kin
         let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
         return Err(fields.error(name, detail));
     }
+    if kind != FieldKind::Plain || name != WITH_PATH_RULES {
+        refuse_path_rules(fields, name, rule)?;
+    }
     let Some(text) = rule.default.as_deref().map(str::trim) else { return Ok(()) };
     let is_valid = match kind {
         FieldKind::Time => match rule.time {
@@ -183,6 +196,13 @@ pub(super) fn verify_rule(fields: &Reader<'_>, name: &str, rule: &FieldRule, kin
     if is_valid { Ok(()) } else { Err(fields.error(name, format!("`{text}` is not a value that `{name}` can have"))) }
 }
 
+fn refuse_path_rules(fields: &Reader<'_>, name: &str, rule: &FieldRule) -> Result<(), SettingsError> {
+    if rule.own.is_empty() {
+        return Ok(());
+    }
+    Err(fields.error(name, "only the paths of the `sku` of a line may have rules of their own: write paths in quotes"))
+}
+
 pub(super) fn rule(
     fields: &Reader<'_>,
     name: &str,
@@ -192,9 +212,9 @@ pub(super) fn rule(
 ) -> Result<FieldRule, SettingsError> {
     match &node.value {
         Value::Text(_) => Ok(FieldRule { paths: fields.path(name)?.into_iter().collect(), ..FieldRule::default() }),
-        Value::List(_) => match paths(fields, name)? {
-            paths if paths.is_empty() => Err(fields.error(name, "write at least one path")),
-            paths => Ok(FieldRule { paths, ..FieldRule::default() }),
+        Value::List(_) => match paths_with_rules(fields, name)? {
+            rule if rule.paths.is_empty() => Err(fields.error(name, "write at least one path")),
+            rule => Ok(rule),
         },
         Value::Table(table) => {
             let table = Reader::new(table, &fields.full(name));
@@ -214,7 +234,7 @@ pub(super) fn rule(
 
 fn from_table(fields: &Reader<'_>, name: &str, table: &Reader<'_>) -> Result<FieldRule, SettingsError> {
     let (default, value) = (table.scalar("default")?, table.scalar("value")?);
-    let mut paths = paths(table, "paths")?;
+    let FieldRule { mut paths, own, .. } = paths_with_rules(table, "paths")?;
     if let Some(path) = table.path("path")? {
         if !paths.is_empty() {
             return Err(table.error("path", "write `path` or `paths`, not both"));
@@ -229,6 +249,7 @@ fn from_table(fields: &Reader<'_>, name: &str, table: &Reader<'_>) -> Result<Fie
         time: time(table)?,
         after: table.text("after")?,
         map: table.scalar_table("map")?,
+        own,
     };
     match value {
         Some(_) if !rule.paths.is_empty() || rule.default.is_some() || !rule.missing.is_empty() => {
@@ -242,11 +263,33 @@ fn from_table(fields: &Reader<'_>, name: &str, table: &Reader<'_>) -> Result<Fie
 
 /// A list of paths.
 pub(in crate::settings) fn paths(table: &Reader<'_>, key: &str) -> Result<Vec<FieldPath>, SettingsError> {
-    let path = |node: &Node| match &node.value {
-        Value::Text(text) => text.parse().map_err(|error| node.place.error(format!("`{}`: `{text}`: {error}", table.full(key)))),
+    table.list(key)?.iter().map(|node| path_of(table, key, node)).collect()
+}
+
+/// A list of paths, some of which have rules of their own.
+fn paths_with_rules(table: &Reader<'_>, key: &str) -> Result<FieldRule, SettingsError> {
+    let mut rule = FieldRule::default();
+    for node in table.list(key)? {
+        let Value::Table(inner) = &node.value else {
+            rule.paths.push(path_of(table, key, node)?);
+            continue;
+        };
+        let inner = Reader::new(inner, &table.full(key));
+        inner.only(&PATH_KEYS)?;
+        let path = inner.needed_path("path")?;
+        rule.own.insert(path.clone(), PathRule { missing: inner.scalars("missing")?, after: inner.text("after")? });
+        rule.paths.push(path);
+    }
+    Ok(rule)
+}
+
+fn path_of(table: &Reader<'_>, key: &str, node: &Node) -> Result<FieldPath, SettingsError> {
+    match &node.value {
+        Value::Text(text) => {
+            text.parse().map_err(|error: FieldPathError| node.place.error(format!("`{}`: `{text}`: {error}", table.full(key))))
+        }
         other => Err(node.place.error(format!("`{}`: write a path in quotes, not {}", table.full(key), other.kind()))),
-    };
-    table.list(key)?.iter().map(path).collect()
+    }
 }
 
 /// How an amount is written.

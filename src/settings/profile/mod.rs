@@ -313,6 +313,17 @@ pub struct FieldRule {
     pub after: Option<String>,
     /// What the values of the source mean, such as `1` = `EUR`. Others stay.
     pub map: BTreeMap<String, String>,
+    /// Rules of single paths: ids are written in another way than the sku that they stand in for.
+    pub own: BTreeMap<FieldPath, PathRule>,
+}
+
+/// What holds for the values at one path of a field, beside the rules of the field.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PathRule {
+    /// Values there that count as missing.
+    pub missing: Vec<String>,
+    /// Only what follows the last of this text counts there.
+    pub after: Option<String>,
 }
 
 /// How a time is written in a document.

@@ -387,14 +387,27 @@ fn field(kind: FieldKind) -> Value {
         "format" => kind.may_be(FieldKind::Time),
         _ => true,
     };
-    let keys = fields::KEYS.iter().filter(|key| is_taken(key)).map(|key| ((*key).to_owned(), field_key(key))).collect();
-    json!({ "anyOf": [{ "type": "string" }, one_path_or_more(), table_of(keys)] })
+    let of_key = |key: &str| match key {
+        "paths" => list_of("The first of these that has a value counts", path_or_table(kind)),
+        _ => field_key(key),
+    };
+    let keys = fields::KEYS.iter().filter(|key| is_taken(key)).map(|key| ((*key).to_owned(), of_key(key))).collect();
+    let paths = json!({ "type": "array", "items": path_or_table(kind), "minItems": 1 });
+    json!({ "anyOf": [{ "type": "string" }, paths, table_of(keys)] })
+}
+
+/// A path; of a sku also a table with a path and the rules of its values.
+fn path_or_table(kind: FieldKind) -> Value {
+    if kind != FieldKind::Plain {
+        return json!({ "type": "string" });
+    }
+    let keys = fields::PATH_KEYS.iter().map(|key| ((*key).to_owned(), field_key(key))).collect();
+    json!({ "anyOf": [{ "type": "string" }, table_of(keys)] })
 }
 
 fn field_key(key: &str) -> Value {
     match key {
         "path" => path("Where it is"),
-        "paths" => paths("The first of these that has a value counts"),
         "all" => paths("The amounts at all of these are added up"),
         "missing" => list_of("Values that mean: missing", scalar()),
         "scale" => scale(),

@@ -14,8 +14,12 @@ use crate::model::FieldPath;
 /// The keys of an object that may hold the list of records (contract, Orders: "Records of a body").
 pub const RECORD_KEYS: [&str; 5] = ["data", "orders", "results", "items", "carts"];
 
-/// The maximum bytes of a value in the envelope. A larger value is not kept, because it is not a URL, cursor or count.
+/// The maximum bytes of a text or list in the envelope. A larger one is not kept, because it is not a URL, cursor or count.
 const LARGEST_VALUE: usize = 64 << 10;
+
+/// The maximum bytes of an object in the envelope, without its large texts and lists. It may have the signals of the next page, so a
+/// larger one is marked as cut, and its absence is not taken for the end of a list.
+const LARGEST_OBJECT: usize = 1 << 20;
 
 /// The maximum bytes of an envelope. A larger one is an error.
 const LARGEST_ENVELOPE: usize = 4 << 20;
@@ -25,6 +29,16 @@ const MISMATCH: &str = "brackets that do not match";
 
 /// Replaces the text of a value that is too large to keep, and the content of such an object or array.
 pub(in crate::source) const OVERSIZED: &str = "\u{0}";
+
+/// Whether a list or an object was too large to keep.
+pub(in crate::source) fn is_cut(value: &Node) -> bool {
+    match value {
+        Node::Array(elements) => matches!(elements.as_slice(), [Node::Text(text)] if text == OVERSIZED),
+        Node::Object(pairs) => pairs.iter().any(|(key, _)| key == OVERSIZED),
+        Node::Text(text) => text == OVERSIZED,
+        Node::Null | Node::Bool(_) | Node::Number(_) => false,
+    }
+}
 
 /// Why a body can't be cut.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -100,6 +114,32 @@ enum State {
     Done,
 }
 
+/// The outermost open containers that neither are the list of records nor lead to it: those within them are smaller.
+#[derive(Clone, Copy, Default)]
+struct Outermost {
+    list: Option<usize>,
+    object: Option<usize>,
+}
+
+impl Outermost {
+    fn open(&mut self, index: usize, frame: &Frame) {
+        if !frame.on_path && !frame.is_list {
+            self.of(frame).get_or_insert(index);
+        }
+    }
+
+    fn close(&mut self, index: usize, frame: &Frame) {
+        let outermost = self.of(frame);
+        if *outermost == Some(index) {
+            *outermost = None;
+        }
+    }
+
+    fn of(&mut self, frame: &Frame) -> &mut Option<usize> {
+        if frame.is_object { &mut self.object } else { &mut self.list }
+    }
+}
+
 /// Cuts one body. The caller feeds it in pieces, and keeps the bytes of a record that continues in the next piece.
 pub(in crate::source) struct Cutter<'p> {
     records: Option<&'p FieldPath>,
@@ -108,6 +148,8 @@ pub(in crate::source) struct Cutter<'p> {
     envelope: Vec<u8>,
     /// The index of the frame whose content is too large to keep, if any.
     unkept: Option<usize>,
+    /// The indexes of the outermost open list and object that may be too large to keep.
+    outermost: Outermost,
     /// The closing brackets that the current record still needs.
     closers: Vec<u8>,
     /// The offset of the current record; `None` if no record is open, or if its beginning was discarded.
@@ -127,6 +169,7 @@ impl<'p> Cutter<'p> {
             frames: Vec::new(),
             envelope: Vec::new(),
             unkept: None,
+            outermost: Outermost::default(),
             closers: Vec::new(),
             element: None,
             list: List::Missing,
@@ -290,13 +333,14 @@ impl<'p> Cutter<'p> {
             return Ok(());
         }
         self.envelope.push(byte);
-        let outermost = self.frames.iter().position(|frame| !frame.on_path && !frame.is_list);
-        if let Some(place) = outermost
-            && let Some(frame) = self.frames.get(place)
-            && self.envelope.len() - frame.content > LARGEST_VALUE
-        {
-            self.envelope.truncate(frame.content);
-            self.unkept = Some(place);
+        for (place, largest) in [(self.outermost.list, LARGEST_VALUE), (self.outermost.object, LARGEST_OBJECT)] {
+            if let Some(place) = place
+                && let Some(frame) = self.frames.get(place)
+                && self.envelope.len().saturating_sub(frame.content) > largest
+            {
+                self.envelope.truncate(frame.content);
+                self.unkept = Some(place);
+            }
         }
         if self.envelope.len() > LARGEST_ENVELOPE { Err("the JSON around the records is larger than 4 MiB") } else { Ok(()) }
     }
@@ -332,7 +376,9 @@ impl<'p> Cutter<'p> {
                 self.keep(byte)?;
                 let content = self.envelope.len();
                 let is_object = byte == b'{';
-                self.frames.push(Frame { is_object, is_list, on_path, key: String::new(), index: 0, content });
+                let frame = Frame { is_object, is_list, on_path, key: String::new(), index: 0, content };
+                self.outermost.open(self.frames.len(), &frame);
+                self.frames.push(frame);
                 self.state = if is_object { State::KeyOrEnd } else { State::ValueOrEnd };
             }
             b'"' => {
@@ -403,6 +449,7 @@ impl<'p> Cutter<'p> {
         if frame.is_object != (byte == b'}') {
             return Err(MISMATCH);
         }
+        self.outermost.close(self.frames.len(), &frame);
         let is_unkept = self.unkept == Some(self.frames.len());
         if is_unkept {
             self.unkept = None;
@@ -550,6 +597,25 @@ mod tests {
             let envelope = cut(body.as_bytes(), None).unwrap().unwrap().envelope;
             assert!(super::super::reported_error(&envelope.root).is_some(), "{}", error.len());
         }
+    }
+
+    #[test]
+    fn a_large_list_is_cut_and_not_the_object_around_it() {
+        let hrefs = vec![r#"{"href":"https://h/orders/1"}"#; 5000].join(",");
+        let texts = vec![r#""f""#; 40_000].join(",");
+        for body in [
+            format!(r#"{{"_links":{{"item":[{hrefs}],"next":{{"href":"/p2"}}}},"orders":[1]}}"#),
+            format!(r#"{{"orders":[1],"_links":{{"next":{{"href":"/p2"}},"a":{{"facets":[{texts}]}},"b":[{texts}]}}}}"#),
+        ] {
+            let (records, envelope) = cut_text(&body, None).unwrap();
+            let next = "_links.next.href".parse().unwrap();
+            assert_eq!((records.len(), envelope.root.at(&next)), (1, Some(&Node::Text("/p2".into()))));
+            assert!(!is_cut(envelope.root.get("_links").unwrap()));
+        }
+        let many: Vec<String> = (0..60_000).map(|number| format!(r#""key-{number}":{{"n":{number}}}"#)).collect();
+        let body = format!(r#"{{"meta":{{{},"next":"/p2"}},"orders":[1],"total":7}}"#, many.join(","));
+        let root = cut_text(&body, None).unwrap().1.root;
+        assert!(is_cut(root.get("meta").unwrap()) && root.get("total") == Some(&Node::Number("7".into())));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Envelope, List, Node, reported_error};
+use super::{Envelope, List, Node, cut::is_cut, lone_message, reported_error};
 use crate::model::{FieldPath, whole_number_text};
 
 /// The seed of the hash of a record without an id, so that it differs from the hash of every id.
@@ -31,11 +31,29 @@ pub struct RecordShape {
     pub lines: Vec<FieldPath>,
     /// Paths that lines have and records do not.
     pub of_line: Vec<FieldPath>,
+    /// The names that the paths of orders and of their lines begin with: those of the columns of a table.
+    pub columns: Vec<String>,
+    /// The fields of an order that are read from paths: what each counts as missing.
+    pub readings: Vec<PathReading>,
+}
+
+/// A path that a field of an order reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathReading {
+    /// The path.
+    pub path: FieldPath,
+    /// Values that count as missing to the field, besides null and blank text.
+    pub missing: Vec<String>,
 }
 
 impl RecordShape {
     /// The identity of a record: a hash of its id, or of all its bytes if it has no id.
     pub(in crate::source) fn identity(&self, record: &[u8]) -> u64 {
+        self.hash_of_id(record).unwrap_or_else(|| xxh3_64_with_seed(record, WITHOUT_ID))
+    }
+
+    /// A hash of the id of a record, if it has one.
+    pub(in crate::source) fn hash_of_id(&self, record: &[u8]) -> Option<u64> {
         // A key whose letters do not occur in the record can't be in it.
         let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
         let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
@@ -44,26 +62,34 @@ impl RecordShape {
         // serves: records are only compared by it, and reading every record to its end costs a sixth of the extraction.
         let _ = serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(record), &mut found);
         let id = found.values.iter().zip(&self.id).find_map(|(value, path)| id_text((*value)?, path));
-        match id {
-            Some(id) => xxh3_64(id.as_bytes()),
-            None => xxh3_64_with_seed(record, WITHOUT_ID),
-        }
+        id.map(|id| xxh3_64(id.as_bytes()))
     }
 
     /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and either
-    /// lines, or no list of records.
-    pub(in crate::source) fn is_record(&self, envelope: &Envelope, first: Option<&[u8]>) -> bool {
+    /// lines, or no list of records. Where one element of its list is an order, it is a list of orders: others may have no lines.
+    pub(in crate::source) fn is_record<'a>(&self, envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]>) -> bool {
         if !self.has_id_and_time(&envelope.root) {
             return false;
         }
         let List::Found(_) = &envelope.list else { return true };
-        self.has_lines(&envelope.root) && !first.is_some_and(|first| self.is_record_in_list(first))
+        let mut nodes = elements.filter_map(|element| Node::parse(std::str::from_utf8(element).ok()?).ok());
+        self.has_lines(&envelope.root) && !nodes.any(|node| self.is_order(&node))
     }
 
-    /// Whether an element of a list is a record, and not a line of one.
-    pub(in crate::source) fn is_record_in_list(&self, element: &[u8]) -> bool {
+    /// Whether an element of a list is an order, by what lines do not have: lines of its own, or a time beside a place for lines, even an
+    /// empty one, or beside a currency.
+    pub(in crate::source) fn is_order(&self, element: &Node) -> bool {
+        let has_some_lines = || self.lines.iter().any(|path| matches!(element.at(path), Some(Node::Array(lines)) if !lines.is_empty()));
+        let has_place = || self.lines.iter().any(|path| element.at(path).is_some());
+        let has_currency = || self.currency.iter().any(|path| element.at(path).and_then(Node::text).is_some());
+        let has_time = || self.created_at.iter().any(|path| element.at(path).and_then(Node::text).is_some());
+        self.has_id(element) && !self.is_line(element) && (has_some_lines() || has_time() && (has_place() || has_currency()))
+    }
+
+    /// The same of the bytes of an element.
+    pub(in crate::source) fn is_order_bytes(&self, element: &[u8]) -> bool {
         let node = std::str::from_utf8(element).ok().and_then(|text| Node::parse(text).ok());
-        node.is_some_and(|node| self.has_id_and_time(&node) && self.has_lines(&node) && !self.is_line(&node))
+        node.is_some_and(|node| self.is_order(&node))
     }
 
     fn has_lines(&self, node: &Node) -> bool {
@@ -75,16 +101,32 @@ impl RecordShape {
         self.of_line.iter().any(|path| node.at(path).is_some())
     }
 
-    /// The first error, if the list has errors instead of records: a few elements that all report an error and have no id.
+    /// Whether an object, or one within it, has a list of records.
+    pub(in crate::source) fn has_list_within(&self, object: &Node) -> bool {
+        let is_record = |element: &Node| {
+            is_cut(element) || if self.created_at.is_empty() { self.has_id(element) } else { self.has_id_and_time(element) }
+        };
+        object.pairs().iter().any(|(_, value)| match value {
+            Node::Array(elements) => elements.iter().any(is_record),
+            Node::Object(_) => self.has_list_within(value),
+            _ => false,
+        })
+    }
+
+    fn has_id(&self, node: &Node) -> bool {
+        self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some())
+    }
+
+    /// The first error, if the list has errors instead of records: a few elements that all report an error, or have a message alone, and
+    /// have no id.
     pub(in crate::source) fn reported_errors<'a>(&self, elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<String> {
         const MAX_ERRORS: usize = 5;
         if !(1..=MAX_ERRORS).contains(&elements.len()) {
             return None;
         }
-        let has_id = |node: &Node| self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some());
         let mut errors = elements.map(|element| {
-            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !has_id(node))?;
-            reported_error(&node)
+            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !self.has_id(node))?;
+            reported_error(&node).or_else(|| lone_message(&node))
         });
         let first = errors.next()??;
         errors.all(|error| error.is_some()).then_some(first)
@@ -190,6 +232,7 @@ mod tests {
             id: paths(&["order_id", "id", "ref.no"]),
             created_at: paths(&["created_at", "date"]),
             lines: paths(&["items"]),
+            currency: paths(&["currency"]),
             of_line: paths(&["sku"]),
             ..RecordShape::default()
         }
@@ -213,7 +256,7 @@ mod tests {
     fn a_body_with_an_id_a_time_and_no_list_of_records_is_a_record() {
         let is_record = |body: &str| {
             let super::super::CutBody { places, envelope } = cut(body.as_bytes(), None).unwrap().unwrap();
-            shape().is_record(&envelope, places.first().map(|place| &body.as_bytes()[place.clone()]))
+            shape().is_record(&envelope, places.iter().map(|place| &body.as_bytes()[place.clone()]))
         };
         assert!(is_record(r#"{"id":17,"date":"2026-01-01","items":[{"sku":"S"}]}"#));
         assert!(is_record(r#"{"id":17,"date":"2026-01-01","items":null}"#));
@@ -227,5 +270,24 @@ mod tests {
         let bundle = r#"{"id":"l","date":"2026-01-01","items":[{"id":1,"created_at":"2026-01-01","sku":"B","items":[]}]}"#;
         assert!(is_record(bundle), "a line that is a bundle");
         assert!(!is_record("[1]"));
+        let other = r#"{"id":2,"created_at":"2026-01-01","items":[{"sku":"S"}]}"#;
+        for first in [
+            r#"{"id":1,"created_at":"2026-01-01","items":null}"#,
+            r#"{"id":1,"created_at":"2026-01-01"}"#,
+            r#"{"id":1,"items":[{"sku":"S"}]}"#,
+            r#"{"created_at":"2026-01-01"}"#,
+            "null",
+        ] {
+            assert!(!is_record(&format!(r#"{{"id":"e","date":"2026-01-01","items":[{first},{other}]}}"#)), "{first}");
+        }
+        for only in [
+            r#"{"id":1,"created_at":"2026-01-01","items":null}"#,
+            r#"{"id":1,"items":[{"sku":"S"}]}"#,
+            r#"{"id":1,"created_at":"2026-01-01","currency":"EUR"}"#,
+        ] {
+            assert!(!is_record(&format!(r#"{{"id":"e","date":"2026-01-01","items":[{only}]}}"#)), "{only}");
+        }
+        let lines = r#"{"id":1,"sku":"A","created_at":"2026-01-01","items":null},{"id":2,"created_at":"2026-01-01"}"#;
+        assert!(is_record(&format!(r#"{{"id":7,"date":"2026-01-01","items":[{lines}]}}"#)), "lines with times and places for parts");
     }
 }

@@ -4,7 +4,7 @@
 
 use reqwest::header::HeaderMap;
 
-use super::{Node, reported_error::plain};
+use super::{Node, cut::is_cut, reported_error::plain};
 use crate::{model::FieldPath, settings::Pagination};
 
 /// Keys of objects in the envelope that describe pages. Compared without case and punctuation.
@@ -24,6 +24,9 @@ const PAGE_OBJECTS: [&str; 14] = [
     "responsemetadata",
     "cursor",
 ];
+
+/// Those of them that may be lists of links.
+const LINK_LISTS: [&str; 2] = ["links", "link"];
 
 /// The maximum depth of nested objects that are searched.
 const DEPTH: usize = 3;
@@ -118,6 +121,8 @@ pub(in crate::source) struct Signals {
     pub(in crate::source) next: Option<NextPage>,
     /// Whether any signal says that there is no next page.
     pub(in crate::source) says_end: bool,
+    /// Whether a cursor says so. Such a list has no page numbers.
+    pub(in crate::source) ends_cursor: bool,
     /// Whether there are more pages; `None` if the response does not say.
     pub(in crate::source) more: Option<bool>,
     /// The id of the last record, if the pagination of the profile continues from it.
@@ -130,10 +135,18 @@ pub(in crate::source) struct Signals {
     pub(in crate::source) offset: Option<OffsetPlace>,
     /// Whether the response names a page before this one.
     pub(in crate::source) has_previous: bool,
+    /// The URL of the page before this one, which may be relative, if the response names it.
+    pub(in crate::source) previous: Option<String>,
+    /// Whether the response says that no page comes before page 1: it has a place for the page before and names none
+    /// there, or it names page 1 as the first.
+    pub(in crate::source) says_first: bool,
     /// Whether the response has a value, of any kind, at the place of the next page in the profile.
     pub(in crate::source) has_place: bool,
-    /// Whether the response names a next page in a place that the pagination of the profile does not use.
+    /// Whether the response names a next page in a place that the pagination of the profile does not use. For
+    /// numbered pages and offsets, that is any place.
     pub(in crate::source) other_next: bool,
+    /// What was too large to keep and may have named a next page, where nothing else names one.
+    pub(in crate::source) cut: Option<String>,
 }
 
 /// The parts of a response that signals are read from.
@@ -142,8 +155,10 @@ pub(in crate::source) struct SignalSource<'r> {
     pub(in crate::source) headers: &'r HeaderMap,
     /// The parsed `Link` headers.
     pub(in crate::source) link: LinkHeader,
-    /// Whether a `Link` header names a page before this one.
-    pub(in crate::source) has_previous_link: bool,
+    /// The URL of the page before this one, in a `Link` header.
+    pub(in crate::source) previous_link: Option<String>,
+    /// Whether a `Link` header names page 1 as the first.
+    pub(in crate::source) begins_with_one: bool,
     /// The path of the records. Objects on this path may have signals too.
     pub(in crate::source) records: Option<&'r FieldPath>,
     /// The number of records of the page.
@@ -173,14 +188,22 @@ impl Signals {
     /// Reads the signals of a response for a kind of pagination. Reads totals from all known places, unless the profile says
     /// that they mean something else.
     pub(in crate::source) fn read(source: &SignalSource<'_>, pagination: &Pagination) -> Signals {
-        let mut signals = Signals { has_previous: source.has_previous_link, ..Signals::default() };
+        let mut signals = Signals {
+            has_previous: source.previous_link.is_some(),
+            previous: source.previous_link.clone(),
+            says_first: source.begins_with_one,
+            ..Signals::default()
+        };
         if source.trusts_counts {
             signals.take_count_headers(source.headers);
         }
         signals.take_objects(source);
         if !matches!(pagination, Pagination::Auto | Pagination::Single) {
-            signals.other_next = matches!(signals.next, Some(NextPage::Url(_) | NextPage::Cursor(_)));
-            (signals.next, signals.says_end) = (None, false);
+            signals.other_next = match pagination {
+                Pagination::Page { .. } | Pagination::Offset { .. } => signals.names_next_anywhere(source),
+                _ => matches!(signals.next, Some(NextPage::Url(_) | NextPage::Cursor(_))),
+            };
+            (signals.next, signals.says_end, signals.cut) = (None, false, None);
             signals.take_profile(source, pagination);
             return signals;
         }
@@ -198,7 +221,17 @@ impl Signals {
                 Err(_) => signals.says_end = true,
             }
         }
+        if signals.next.is_some() || *pagination == Pagination::Single {
+            signals.cut = None;
+        }
         signals
+    }
+
+    /// Whether the body or a header names a usable next page, in any way.
+    fn names_next_anywhere(&self, source: &SignalSource<'_>) -> bool {
+        let in_body = matches!(self.next, Some(NextPage::Url(_) | NextPage::Cursor(_) | NextPage::Number(_)));
+        let in_link = matches!(source.link, LinkHeader::Next(_) | LinkHeader::More);
+        in_body || in_link || header(source.headers, "x-next-page").is_some_and(|next| next.trim().parse::<u64>().is_ok())
     }
 
     fn take_count_headers(&mut self, headers: &HeaderMap) {
@@ -237,8 +270,8 @@ impl Signals {
             let name = name.as_str();
             if URL_KEYS.contains(&name) || PAGE_KEYS.contains(&name) {
                 self.take_next(key, value);
-            } else if CURSOR_KEYS.contains(&name) && !matches!(value, Node::Object(_)) {
-                self.take_cursor(value);
+            } else if CURSOR_KEYS.contains(&name) {
+                self.take_cursor(key, value);
             } else if MORE_KEYS.contains(&name) {
                 self.take_more(value);
             } else if TOTAL_KEYS.contains(&name) {
@@ -254,14 +287,16 @@ impl Signals {
             } else if name == "nextoffset" {
                 self.take_next_offset(key, value);
             } else if FIRST_KEYS.contains(&name) && matches!(value, Node::Bool(_)) {
-                self.has_previous |= *value == Node::Bool(false);
+                self.take_previous(key, &Node::Bool(*value == Node::Bool(false)));
             } else if PREVIOUS_KEYS.contains(&name) {
-                self.has_previous |= names_previous(value);
+                self.take_previous(key, value);
             } else if OFFSET_KEYS.contains(&name) && value.count().is_some() && self.offset.is_none() && !has_number {
                 // If the body has a page number too, the list is read by page number.
                 self.offset = Some(OffsetPlace { parameter: key.clone(), size: page_size(object) });
             }
             if depth < DEPTH && PAGE_OBJECTS.contains(&name) {
+                let may_have_next = matches!(value, Node::Object(_)) || LINK_LISTS.contains(&name);
+                self.cut = self.cut.take().or_else(|| (may_have_next && is_cut(value)).then(|| key.clone()));
                 self.take_object(value, record_count, depth + 1);
                 self.take_link_list(value);
             }
@@ -284,36 +319,73 @@ impl Signals {
             Node::Null | Node::Bool(false) => self.says_end = true,
             Node::Bool(true) => self.more = Some(true),
             Node::Text(text) | Node::Number(text) if text.trim().is_empty() || is_end_cursor(text.trim()) => self.says_end = true,
-            Node::Text(_) | Node::Number(_) => {
-                let next = next_page(key, value);
-                if self.next.is_none() || matches!(self.next, Some(NextPage::Cursor(_))) {
-                    self.next = Some(next);
-                }
-            }
+            Node::Text(_) | Node::Number(_) => self.offer_next(next_page(key, value)),
             Node::Object(pairs) if pairs.is_empty() => self.says_end = true,
             Node::Object(_) => match NEXT_TARGETS.iter().find_map(|name| value.get(name)) {
                 Some(target) => self.take_next(key, target),
-                None if self.next.is_none() => self.next = Some(NextPage::Unusable(key.to_owned())),
-                None => {}
+                None => self.offer_next(NextPage::Unusable(key.to_owned())),
             },
+            Node::Array(elements) => match elements.as_slice() {
+                [] => self.says_end = true,
+                [link @ Node::Object(_)] => self.take_next(key, link),
+                _ => self.offer_next(NextPage::Unusable(key.to_owned())),
+            },
+        }
+    }
+
+    /// Takes a next page, unless a better one is known: a URL or a number wins over a cursor, and both win over an
+    /// unusable value.
+    fn offer_next(&mut self, next: NextPage) {
+        let rank = |next: &NextPage| match next {
+            NextPage::Unusable(_) => 0,
+            NextPage::Cursor(_) => 1,
+            NextPage::Url(_) | NextPage::Number(_) => 2,
+        };
+        if self.next.as_ref().is_none_or(|known| rank(known) < rank(&next)) {
+            self.next = Some(next);
+        }
+    }
+
+    fn take_previous(&mut self, key: &str, value: &Node) {
+        match value {
+            Node::Null | Node::Bool(false) => self.says_first = true,
+            Node::Bool(true) => self.has_previous = true,
+            Node::Text(text) | Node::Number(text) => match text.trim() {
+                "" | "-1" => self.says_first = true,
+                // No page, or page 0.
+                "0" => {}
+                _ => {
+                    self.has_previous = true;
+                    if let NextPage::Url(target) = next_page(key, value) {
+                        self.previous = self.previous.take().or(Some(target));
+                    }
+                }
+            },
+            Node::Object(pairs) if pairs.is_empty() => self.says_first = true,
+            Node::Object(_) => {
+                if let Some(target) = NEXT_TARGETS.iter().find_map(|name| value.get(name)) {
+                    self.take_previous(key, target);
+                }
+            }
             Node::Array(_) => {}
         }
     }
 
     fn take_next_offset(&mut self, key: &str, value: &Node) {
         match value.count() {
-            Some(offset) if offset > 0 && self.next.is_none() => self.next = Some(NextPage::Unusable(key.to_owned())),
+            Some(offset) if offset > 0 => self.offer_next(NextPage::Unusable(key.to_owned())),
             Some(_) => {}
             None => self.says_end = true,
         }
     }
 
-    fn take_cursor(&mut self, value: &Node) {
+    fn take_cursor(&mut self, key: &str, value: &Node) {
         match value.text().filter(|cursor| !is_end_cursor(cursor)) {
-            Some(cursor) if self.next.is_none() => self.next = Some(NextPage::Cursor(cursor.to_owned())),
-            Some(_) => {}
-            None if !matches!(value, Node::Object(_) | Node::Array(_) | Node::Bool(true)) => self.says_end = true,
-            None => {}
+            Some(cursor) => self.offer_next(NextPage::Cursor(cursor.to_owned())),
+            // `cursor` alone may describe this page.
+            None if plain(key) == "cursor" && matches!(value, Node::Object(_) | Node::Array(_) | Node::Bool(true)) => {}
+            None if is_filled(value) => self.offer_next(NextPage::Unusable(key.to_owned())),
+            None => (self.says_end, self.ends_cursor) = (true, true),
         }
     }
 
@@ -347,6 +419,7 @@ impl Signals {
     /// The signals at the places that the profile names.
     fn take_profile(&mut self, source: &SignalSource<'_>, pagination: &Pagination) {
         let at = |path: &FieldPath| source.root.at(path);
+        self.cut = paths_of(pagination).into_iter().find(|path| is_cut_within(source.root, path)).map(FieldPath::to_string);
         if let Pagination::Cursor { more: Some(path), .. } | Pagination::LastId { more: Some(path), .. } = pagination {
             self.more = None;
             if let Some(value) = at(path) {
@@ -362,14 +435,19 @@ impl Signals {
             Pagination::NextUrl { path } => {
                 self.has_place = at(path).is_some();
                 match at(path) {
-                    Some(object @ Node::Object(_)) => self.take_next(&path.to_string(), object),
+                    Some(container @ (Node::Object(_) | Node::Array(_))) => self.take_next(&path.to_string(), container),
+                    Some(Node::Number(number)) if is_end_cursor(number) => {}
+                    Some(Node::Bool(true) | Node::Number(_)) => self.next = Some(NextPage::Unusable(path.to_string())),
                     Some(value) => self.next = value.text().map(|text| NextPage::Url(text.to_owned())),
                     None => {}
                 }
             }
             Pagination::Cursor { path, .. } => {
                 self.has_place = at(path).is_some();
-                self.next = at(path).and_then(Node::text).map(|cursor| NextPage::Cursor(cursor.to_owned()));
+                self.next = at(path).and_then(|value| match value.text() {
+                    Some(cursor) => Some(NextPage::Cursor(cursor.to_owned())),
+                    None => is_filled(value).then(|| NextPage::Unusable(path.to_string())),
+                });
             }
             Pagination::LastId { id, .. } => self.last_id = source.last_record.and_then(|record| id_of(record, id)),
             Pagination::Page { total, .. } | Pagination::Offset { total, .. } => {
@@ -382,6 +460,24 @@ impl Signals {
     }
 }
 
+/// The paths at which a profile finds signals.
+fn paths_of(pagination: &Pagination) -> Vec<&FieldPath> {
+    match pagination {
+        Pagination::Auto | Pagination::Single | Pagination::Link => Vec::new(),
+        Pagination::NextUrl { path } => vec![path],
+        Pagination::Cursor { path, more, .. } => std::iter::once(path).chain(more).collect(),
+        Pagination::LastId { more, .. } => more.iter().collect(),
+        Pagination::Page { total, .. } | Pagination::Offset { total, .. } => total.records.iter().chain(&total.pages).collect(),
+    }
+}
+
+/// Whether the value at a path, or something that it is in, was too large to keep. Texts that are too large are errors of their own.
+fn is_cut_within(root: &Node, path: &FieldPath) -> bool {
+    let steps = path.steps();
+    let is_cut_container = |node: &Node| matches!(node, Node::Array(_) | Node::Object(_)) && is_cut(node);
+    (1..=steps.len()).any(|count| root.within(&steps[..count]).is_some_and(is_cut_container))
+}
+
 /// Whether a cursor means that there is no next page: some APIs end with 0 or -1.
 fn is_end_cursor(cursor: &str) -> bool {
     matches!(cursor, "0" | "-1")
@@ -392,13 +488,13 @@ pub(in crate::source) fn is_page_relation(relation: &str) -> bool {
     ["prev", "previous", "first", "last"].iter().any(|own| own.eq_ignore_ascii_case(relation))
 }
 
-/// Whether a value names a page before this one.
-fn names_previous(value: &Node) -> bool {
+/// Whether a value that is no text says something: `true`, or an object or a list that is not empty.
+fn is_filled(value: &Node) -> bool {
     match value {
-        Node::Bool(has) => *has,
-        Node::Text(text) | Node::Number(text) => !text.trim().is_empty() && !is_end_cursor(text.trim()),
-        Node::Object(_) => NEXT_TARGETS.iter().any(|name| value.get(name).is_some_and(names_previous)),
-        Node::Null | Node::Array(_) => false,
+        Node::Bool(is_true) => *is_true,
+        Node::Array(elements) => !elements.is_empty(),
+        Node::Object(pairs) => !pairs.is_empty(),
+        Node::Null | Node::Number(_) | Node::Text(_) => false,
     }
 }
 
@@ -441,7 +537,8 @@ mod tests {
             root: &root,
             headers: &headers,
             link: LinkHeader::Absent,
-            has_previous_link: false,
+            previous_link: None,
+            begins_with_one: false,
             records: None,
             record_count: records,
             last_record: None,
@@ -466,6 +563,14 @@ mod tests {
             (r#"{"next_cursor":"abc","next":null}"#, cursor("abc")),
             (r#"{"next_offset":50}"#, Some(NextPage::Unusable("next_offset".into()))),
             (r#"{"next_cursor":0}"#, None),
+            (r#"{"next_key":{"n":5}}"#, Some(NextPage::Unusable("next_key".into()))),
+            (r#"{"next_token":[5]}"#, Some(NextPage::Unusable("next_token".into()))),
+            (r#"{"next_token":true}"#, Some(NextPage::Unusable("next_token".into()))),
+            (r#"{"next_token":{}}"#, None),
+            (r#"{"cursor":{"offset":5}}"#, None),
+            (r#"{"next":["/p2","/p3"]}"#, Some(NextPage::Unusable("next".into()))),
+            (r#"{"_links":{"next":[{"href":"/p2"}]}}"#, url("/p2")),
+            (r#"{"next":"opaque","next_cursor":"abc"}"#, cursor("abc")),
             (r#"{"links":{"next":"/p2"},"next":null,"next_cursor":""}"#, url("/p2")),
             (r#"{"_links":{"next":{"href":"?page=2"}}}"#, url("?page=2")),
             (r#"{"paging":{"next":"http://h/p"}}"#, url("http://h/p")),
@@ -490,8 +595,31 @@ mod tests {
         assert!(auto(r#"{"prev":"/p0"}"#).has_previous && auto(r#"{"links":{"prev":{"href":"/p0"}}}"#).has_previous);
         assert!(!auto(r#"{"prev":null,"has_previous":false,"first":true}"#).has_previous);
         assert!(auto(r#"{"first":false}"#).has_previous);
+        let previous = |body: &str| auto(body).previous;
+        assert_eq!(previous(r#"{"links":{"prev":{"href":"/p0"}}}"#).as_deref(), Some("/p0"));
+        assert_eq!((previous(r#"{"has_previous":true}"#), previous(r#"{"prev":null}"#)), (None, None));
+        let says_first = |body: &str| auto(body).says_first;
+        assert!(says_first(r#"{"previous":null}"#) && says_first(r#"{"has_prev":false}"#) && says_first(r#"{"first":true}"#));
+        assert!(!says_first("{}") && !says_first(r#"{"prev":"/p0"}"#) && !says_first(r#"{"prev_page":0}"#), "0 may be page 0");
+        assert!(auto(r#"{"next_cursor":null}"#).ends_cursor && !auto(r#"{"next":null}"#).ends_cursor);
         let gitlab = |value| signals_of("[]", &[("x-next-page", value)], 2, &Pagination::Auto);
         assert_eq!((gitlab("2").next, gitlab("").says_end), (Some(NextPage::Number(2)), true));
+    }
+
+    #[test]
+    fn what_was_cut_is_no_end_of_a_list() {
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        let cut = r#"{"meta":{"\u0000":"\u0000"},"links":["\u0000"],"facets":["\u0000"]}"#;
+        assert_eq!(auto(cut).cut.as_deref(), Some("meta"));
+        assert_eq!(auto(r#"{"links":["\u0000"]}"#).cut.as_deref(), Some("links"));
+        for fine in [r#"{"meta":{"facets":["\u0000"]}}"#, r#"{"meta":{"\u0000":"\u0000"},"next":"/p2"}"#, r#"{"meta":["\u0000"]}"#] {
+            assert_eq!(auto(fine).cut, None, "{fine}");
+        }
+        let cursor = |at: &str| Pagination::Cursor { path: path(at), parameter: "c".into(), more: None };
+        assert_eq!(signals_of(cut, &[], 2, &cursor("meta.page.next")).cut.as_deref(), Some("meta.page.next"));
+        assert_eq!(signals_of(cut, &[], 2, &cursor("links.0.href")).cut.as_deref(), Some("links.0.href"));
+        assert_eq!(signals_of(cut, &[], 2, &cursor("next")).cut, None);
+        assert_eq!(signals_of(cut, &[], 2, &Pagination::Single).cut, None);
     }
 
     #[test]
@@ -543,6 +671,22 @@ mod tests {
         let cursor = Pagination::Cursor { path: path("a.page.following"), parameter: "c".into(), more: Some(path("a.page.more")) };
         let signals = signals_of(body, &[], 2, &cursor);
         assert_eq!((signals.next, signals.more), (Some(NextPage::Cursor("c2".into())), Some(true)));
+        for (value, next) in [
+            (r#"{"n":5}"#, Some(NextPage::Unusable("at".into()))),
+            ("[5]", Some(NextPage::Unusable("at".into()))),
+            ("true", Some(NextPage::Unusable("at".into()))),
+            ("{}", None),
+            ("[]", None),
+            ("false", None),
+            ("null", None),
+        ] {
+            let body = format!(r#"{{"at":{value}}}"#);
+            let cursor = Pagination::Cursor { path: path("at"), parameter: "c".into(), more: None };
+            for pagination in [cursor, Pagination::NextUrl { path: path("at") }] {
+                let signals = signals_of(&body, &[], 2, &pagination);
+                assert_eq!((&signals.next, signals.has_place), (&next, true), "{body}");
+            }
+        }
         let total = crate::settings::Total { records: Some(path("count")), ..Default::default() };
         assert_eq!(signals_of(body, &[], 20, &Pagination::Offset { parameter: "o".into(), total, largest: None }).total_records, Some(7));
         assert_eq!(id_of(br#"{"id":{"x":12345678901234567890123}}"#, &path("id.x")).as_deref(), Some("12345678901234567890123"));

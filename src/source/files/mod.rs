@@ -623,7 +623,7 @@ impl FileReading<'_, '_> {
             return self.small_document(buffer);
         }
         match self.judge(&buffer) {
-            Beginning::List => self.large_document(reader, buffer),
+            Beginning::List => self.large_document(reader, buffer, Beginning::List),
             Beginning::Record => self.large_record(reader, buffer),
             Beginning::Unclear => {
                 while buffer.len() as u64 <= self.access.limits.record_bytes {
@@ -631,7 +631,7 @@ impl FileReading<'_, '_> {
                         return self.small_document(buffer);
                     }
                 }
-                self.large_document(reader, buffer)
+                self.large_document(reader, buffer, Beginning::Unclear)
             }
         }
     }
@@ -640,8 +640,7 @@ impl FileReading<'_, '_> {
         let cut = body::cut(&document, self.query.profile.records.as_ref()).map_err(|error| self.malformed(&error))?;
         // An empty document has no records, like empty NDJSON.
         let Some(CutBody { places, envelope }) = cut else { return Ok(true) };
-        let first = places.first().and_then(|place| document.get(place.clone()));
-        if self.is_one_record(&envelope, first) {
+        if self.is_one_record(&envelope, places.iter().map(|place| document.get(place.clone()).unwrap_or_default())) {
             return Ok(self.deliver_document(document));
         }
         let is_list = matches!(envelope.root, Node::Array(_));
@@ -651,11 +650,11 @@ impl FileReading<'_, '_> {
         Ok(page.is_empty() || self.sink.page(page))
     }
 
-    fn large_document(&mut self, reader: &mut impl Read, mut buffer: Vec<u8>) -> Result<bool, SourceError> {
+    fn large_document(&mut self, reader: &mut impl Read, mut buffer: Vec<u8>, beginning: Beginning) -> Result<bool, SourceError> {
         let mut cutter = Cutter::new(self.query.profile.records.as_ref());
         let mut identities = Vec::new();
         let mut discarded: Option<Vec<u8>> = None;
-        let mut first_element = None;
+        let mut may_be_record = beginning == Beginning::Unclear;
         let (mut first, mut scanned) = (1, 0);
         loop {
             let mut places = Vec::new();
@@ -672,9 +671,8 @@ impl FileReading<'_, '_> {
             cutter.rebase_element();
             let places: Vec<_> = places.into_iter().flatten().collect();
             let count = places.len() as u64;
-            if first_element.is_none() {
-                first_element = places.first().and_then(|place| buffer.get(place.clone())).map(<[u8]>::to_vec);
-            }
+            let mut elements = places.iter().filter_map(|place| buffer.get(place.clone()));
+            may_be_record = may_be_record && !elements.any(|element| self.query.shape.is_order_bytes(element));
             let page = Page::elements(self.origin(first), Bytes::from(std::mem::replace(&mut buffer, rest)), places);
             first += count;
             identities.extend(self.identities(&page, !cutter.is_object()));
@@ -689,7 +687,7 @@ impl FileReading<'_, '_> {
             scanned = buffer.len();
             if self.fill(reader, &mut buffer)? == 0 {
                 let Some(envelope) = cutter.finish().map_err(|error| self.malformed(&error))? else { return Ok(true) };
-                if self.is_one_record(&envelope, first_element.as_deref()) {
+                if may_be_record && self.is_one_record(&envelope, std::iter::empty()) {
                     return Err(self.record_too_large());
                 }
                 return self.end_document(&envelope, identities).map(|()| true);
@@ -720,12 +718,12 @@ impl FileReading<'_, '_> {
         if cutter.feed(block, 0, &mut places).is_err() || !cutter.is_object() {
             return Beginning::List;
         }
-        let first = places.iter().flatten().next().and_then(|place| block.get(place.clone()));
-        if first.is_some_and(|first| self.query.shape.is_record_in_list(first)) {
+        let mut elements = places.iter().flatten().filter_map(|place| block.get(place.clone()));
+        if elements.any(|element| self.query.shape.is_order_bytes(element)) {
             return Beginning::List;
         }
         match cutter.envelope_so_far() {
-            Some(envelope) if self.is_one_record(&envelope, first) => Beginning::Record,
+            Some(envelope) if self.is_one_record(&envelope, std::iter::empty()) => Beginning::Record,
             _ => Beginning::Unclear,
         }
     }
@@ -737,8 +735,8 @@ impl FileReading<'_, '_> {
         SourceError::Malformed { path: self.path.to_owned(), line: 1, detail }
     }
 
-    fn is_one_record(&self, envelope: &Envelope, first: Option<&[u8]>) -> bool {
-        self.query.may_be_one_record() && self.query.shape.is_record(envelope, first)
+    fn is_one_record<'a>(&self, envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]>) -> bool {
+        self.query.may_be_one_record() && self.query.shape.is_record(envelope, elements)
     }
 
     fn deliver_document(&mut self, document: Vec<u8>) -> bool {
@@ -774,15 +772,17 @@ impl FileReading<'_, '_> {
             root: &envelope.root,
             headers: &HeaderMap::new(),
             link: LinkHeader::Absent,
-            has_previous_link: false,
+            previous_link: None,
+            begins_with_one: false,
             records: profile.records.as_ref(),
             record_count: identities.len() as u64,
             last_record: None,
             trusts_counts: profile.http.trusts_counts,
         };
         let signals = Signals::read(&source, &Pagination::Auto);
+        let has_none = signals.total_records == Some(0) && !self.query.shape.has_list_within(&envelope.root);
         if identities.is_empty()
-            && signals.total_records != Some(0)
+            && !has_none
             && let Some(detail) = body::object_in_place_of_a_list(envelope, profile.records.as_ref())
         {
             return Err(malformed(format!("the file has no records: {detail}")));

@@ -1,14 +1,16 @@
 //! Orders of a table file: a row a line. Rows of one order, one after the other, become one record: the columns of the order, each
-//! from the first row that fills it, and the rows as its lines.
+//! from the first row that fills it, and the rows as its lines. Names of columns that differ only in case are one
+//! column.
 //!
 //! Interprets no column but the id and the currency of the order. Cuts no file into rows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    model::{FieldPath, Pairs, WILDCARD, equal_numbers},
+    model::{FieldPath, Pairs, WILDCARD, clean_text, equal_numbers},
     source::{RecordShape, body::Node},
 };
 
@@ -36,6 +38,33 @@ pub(super) struct OrderRows<'s> {
     /// The ids of the orders before, hashed.
     seen: HashSet<u64>,
     edges: EdgeOrders,
+    names: ColumnNames<'s>,
+}
+
+/// The names of a file's columns, as the paths of the profile write them.
+struct ColumnNames<'s> {
+    /// The names in paths.
+    in_paths: &'s [String],
+    /// That of each column so far.
+    of_columns: HashMap<String, String>,
+    /// Names that several columns have.
+    shared: HashSet<String>,
+}
+
+/// A cell of a row.
+struct Cell<'c> {
+    name: &'c String,
+    value: &'c Node,
+    /// What it is written as.
+    written: &'c str,
+}
+
+/// A row, each cell under the name that paths write.
+struct Row<'r> {
+    /// The cells, by name.
+    cells: Node,
+    /// What each of them is written as.
+    written: Vec<&'r RawValue>,
 }
 
 /// The first and the last order of a file, by the hashes of their ids.
@@ -61,7 +90,8 @@ impl<'s> OrderRows<'s> {
     /// Joins rows by the shape of a record; `None` for members, and for orders whose rows are whole records.
     pub(super) fn of(shape: &'s RecordShape) -> Option<OrderRows<'s>> {
         let lines = shape.lines.first()?;
-        Some(OrderRows { shape, lines, open: None, id: None, seen: HashSet::new(), edges: EdgeOrders::default() })
+        let names = ColumnNames { in_paths: &shape.columns, of_columns: HashMap::new(), shared: HashSet::new() };
+        Some(OrderRows { shape, lines, open: None, id: None, seen: HashSet::new(), edges: EdgeOrders::default(), names })
     }
 
     /// Takes a row, a JSON object. Returns the order before it, if that is complete now.
@@ -70,17 +100,19 @@ impl<'s> OrderRows<'s> {
     /// The rows of its order do not stand together, or have several currencies.
     pub(super) fn row(&mut self, line: u64, json: &[u8]) -> Result<Option<GroupedRecord>, ScatteredRows> {
         let text = std::str::from_utf8(json).unwrap_or_default();
-        let node = Node::parse(text).unwrap_or(Node::Null);
+        let row = Row::of(text, &mut self.names);
+        let node = &row.cells;
         if let Some(path) = self.shape.lines.iter().find(|path| matches!(node.at(path), Some(Node::Array(_) | Node::Object(_)))) {
             let detail = format!("`{path}` holds a list, and each row of a table is one line: write orders with their lists as NDJSON");
             return Err(ScatteredRows { line, detail });
         }
-        if is_blank(&node) {
+        if node.pairs().iter().all(|(_, cell)| is_blank(cell)) {
             return Ok(None);
         }
         let value = |path: &FieldPath| node.at(path)?.text();
         let shape = self.shape;
-        let currency = shape.currency.iter().find_map(value);
+        let is_said = |path: &&FieldPath| !node.at(path).is_some_and(|cell| counts_as_missing(shape, path.steps(), cell));
+        let currency = shape.currency.iter().filter(is_said).find_map(value);
         let id_at = |path: &FieldPath| value(path).filter(|id| !is_among(&shape.missing_ids, id));
         self.id = self.id.or_else(|| shape.id.iter().find(|path| id_at(path).is_some()));
         let id = self.id.and_then(id_at);
@@ -93,7 +125,7 @@ impl<'s> OrderRows<'s> {
         };
         if continues && let Some(open) = &mut self.open {
             open.verify_currency(line, currency)?;
-            open.add(text, self.id);
+            open.add(&row, self.id, shape);
             return Ok(None);
         }
         let hash = id.map(|id| xxh3_64(id.as_bytes()));
@@ -107,7 +139,7 @@ impl<'s> OrderRows<'s> {
         let complete = self.finish();
         let (id, currency) = (id.map(str::to_owned), currency.map(str::to_owned));
         let mut open = OpenOrder { id, line, currency, columns: Vec::new(), rows: Vec::new() };
-        open.add(text, self.id);
+        open.add(&row, self.id, shape);
         self.open = Some(open);
         Ok(complete)
     }
@@ -147,14 +179,75 @@ fn is_among(missing: &[String], value: &str) -> bool {
     missing.iter().map(|missing| missing.trim()).any(|missing| missing == value || equal_numbers(missing, value))
 }
 
-/// Whether no cell of a row holds anything, as in the empty rows that spreadsheets leave.
-fn is_blank(row: &Node) -> bool {
-    let is_blank = |cell: &Node| match cell {
+/// Whether a cell holds nothing: null, or text of white space alone.
+fn is_blank(cell: &Node) -> bool {
+    match cell {
         Node::Null => true,
-        Node::Text(text) => text.trim().is_empty(),
+        Node::Text(text) => clean_text(text).is_none(),
         _ => false,
+    }
+}
+
+/// Whether a value is one that each field which reads it counts as missing.
+fn counts_as_missing(shape: &RecordShape, steps: &[String], cell: &Node) -> bool {
+    let text = match cell {
+        Node::Bool(true) => Some("true"),
+        Node::Bool(false) => Some("false"),
+        other => other.text(),
     };
-    matches!(row, Node::Object(cells) if cells.iter().all(|(_, cell)| is_blank(cell)))
+    let Some(text) = text else { return false };
+    let mut readings = shape.readings.iter().filter(|reading| reading.path.steps() == steps).peekable();
+    readings.peek().is_some() && readings.all(|reading| is_among(&reading.missing, text))
+}
+
+impl ColumnNames<'_> {
+    /// The name of a column as paths write it. Warns where another column has it.
+    fn of(&mut self, column: &str) -> String {
+        if let Some(name) = self.of_columns.get(column) {
+            return name.clone();
+        }
+        let folded = column.to_lowercase();
+        let is_exact = self.in_paths.iter().any(|name| name == column);
+        let other = self.in_paths.iter().find(|name| !is_exact && name.to_lowercase() == folded);
+        let name = other.cloned().unwrap_or_else(|| column.to_owned());
+        if self.of_columns.values().any(|own| *own == name) && self.shared.insert(name.clone()) {
+            tracing::warn!(
+                column = name.as_str(),
+                "columns of a table whose names differ only in case are one column: the first value of a row counts"
+            );
+        }
+        self.of_columns.insert(column.to_owned(), name.clone());
+        name
+    }
+}
+
+impl<'r> Row<'r> {
+    /// Reads a row, a JSON object.
+    fn of(text: &'r str, names: &mut ColumnNames<'_>) -> Row<'r> {
+        let pairs = serde_json::from_str::<Pairs<'r>>(text).map(|pairs| pairs.0).unwrap_or_default();
+        let (mut cells, mut written) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+        for (column, value) in pairs {
+            let name = names.of(&column);
+            let cell = Node::parse(value.get()).unwrap_or(Node::Null);
+            let is_shared = names.shared.contains(&name);
+            match cells.iter().position(|(own, _): &(String, Node)| is_shared && *own == name) {
+                None => {
+                    cells.push((name, cell));
+                    written.push(value);
+                }
+                Some(place) if is_blank(&cells[place].1) => {
+                    cells[place].1 = cell;
+                    written[place] = value;
+                }
+                Some(_) => {}
+            }
+        }
+        Row { cells: Node::Object(cells), written }
+    }
+
+    fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        self.cells.pairs().iter().zip(&self.written).map(|((name, value), written)| Cell { name, value, written: written.get() })
+    }
 }
 
 impl OpenOrder {
@@ -175,24 +268,23 @@ impl OpenOrder {
     }
 
     /// Adds a row. The id of the order is no column of the line: a sku that is missing is not looked for there.
-    fn add(&mut self, row: &str, id: Option<&FieldPath>) {
-        let Ok(pairs) = serde_json::from_str::<Pairs<'_>>(row) else { return };
+    fn add(&mut self, row: &Row<'_>, id: Option<&FieldPath>, shape: &RecordShape) {
         let of_order = id.and_then(|path| path.steps().first().filter(|_| path.steps().len() == 1));
         self.rows.extend_from_slice(if self.rows.is_empty() { b"{" } else { b",{" });
         let start = self.rows.len();
-        for (name, value) in pairs.0.iter().filter(|(name, _)| Some(name.as_ref()) != of_order.map(String::as_str)) {
+        for Cell { name, written, .. } in row.cells().filter(|cell| Some(cell.name) != of_order) {
             if self.rows.len() > start {
                 self.rows.push(b',');
             }
-            self.rows.extend_from_slice(serde_json::Value::from(name.as_ref()).to_string().as_bytes());
+            self.rows.extend_from_slice(serde_json::Value::from(name.as_str()).to_string().as_bytes());
             self.rows.push(b':');
-            self.rows.extend_from_slice(value.get().as_bytes());
+            self.rows.extend_from_slice(written.as_bytes());
         }
         self.rows.push(b'}');
-        for (name, value) in pairs.0 {
-            let is_blank = matches!(value.get().trim(), "null") || value.get().trim_matches('"').trim().is_empty();
-            if !is_blank && self.columns.iter().all(|(own, _)| *own != name) {
-                self.columns.push((name.into_owned(), value.get().to_owned()));
+        for Cell { name, value, written } in row.cells() {
+            let is_filled = !is_blank(value) && !counts_as_missing(shape, std::slice::from_ref(name), value);
+            if is_filled && self.columns.iter().all(|(own, _)| own != name) {
+                self.columns.push((name.clone(), written.to_owned()));
             }
         }
     }
@@ -203,6 +295,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::source::PathReading;
 
     fn shape() -> RecordShape {
         let paths = |path: &str| vec![path.parse().unwrap()];
@@ -246,6 +339,57 @@ mod tests {
         assert!(!is_another(json!({"id": "A", "at": "2026-01-01"})));
         assert!(!is_another(json!({"id": "0.0", "at": "-"})), "a line of A");
         assert!(is_another(json!({"id": "0", "at": "2026-01-02"})), "an order without an id");
+    }
+
+    /// The only order of some rows.
+    fn order_of(shape: &RecordShape, rows: &[Value]) -> Value {
+        let mut orders = OrderRows::of(shape).unwrap();
+        for row in rows {
+            assert!(orders.row(2, row.to_string().as_bytes()).unwrap().is_none(), "{row}");
+        }
+        serde_json::from_slice(&orders.finish().unwrap().json).unwrap()
+    }
+
+    #[test]
+    fn what_a_profile_names_as_missing_hides_no_later_value() {
+        let reading = |path: &str, missing: &[&str]| PathReading {
+            path: path.parse().unwrap(),
+            missing: missing.iter().map(|value| (*value).to_owned()).collect(),
+        };
+        // Two fields read the column `both`: to one of them, `0` is a value.
+        let readings = vec![reading("status", &["-"]), reading("cur", &["-"]), reading("both", &["0"]), reading("both", &[])];
+        let shape = RecordShape { currency: vec!["cur".parse().unwrap()], readings, ..shape() };
+        let first = json!({"id": "A", "at": "2026-01-01", "status": " - ", "cur": "-", "both": "0"});
+        let record = order_of(&shape, &[first, json!({"id": "A", "at": "", "status": "paid", "cur": "EUR", "both": "1"})]);
+        assert_eq!((&record["status"], &record["cur"], &record["both"]), (&json!("paid"), &json!("EUR"), &json!("0")));
+    }
+
+    #[test]
+    fn white_space_of_any_kind_hides_no_later_value() {
+        let blank = json!({"id": "A", "at": "2026-01-01", "tab": "\t", "line": "\r\n", "space": "\u{a0} ", "nul": "\0", "quote": "\""});
+        let filled = json!({"id": "A", "at": "", "tab": "1", "line": "2", "space": "3", "nul": "4", "quote": "5"});
+        let record = order_of(&shape(), &[blank, filled]);
+        let shown = ["tab", "line", "space", "nul", "quote"].map(|name| record[name].as_str().unwrap().to_owned());
+        assert_eq!(shown, ["1", "2", "3", "4", "\""]);
+    }
+
+    #[test]
+    fn names_that_differ_only_in_case_are_the_column_that_paths_name() {
+        let columns = ["id", "at", "sku", "quantity", "Note"].map(str::to_owned).to_vec();
+        let shape = RecordShape { columns, ..shape() };
+        let row = json!({"ID": "A", "At": "2026-01-01", "QUANTITY": " ", "quantity": "", "Quantity": "3", "Note": "x", "Other": "y"});
+        let record = order_of(&shape, &[row, json!({"ID": "A", "SKU": "s", "QUANTITY": "1", "quantity": "2"})]);
+        assert_eq!(
+            (&record["id"], &record["at"], &record["Note"], &record["Other"]),
+            (&json!("A"), &json!("2026-01-01"), &json!("x"), &json!("y"))
+        );
+        let lines = record["a"]["items"].as_array().unwrap();
+        assert_eq!(
+            (&lines[0]["quantity"], &lines[1]["quantity"], &lines[1]["sku"]),
+            (&json!("3"), &json!("1"), &json!("s")),
+            "the first value"
+        );
+        assert!(lines[0].get("Quantity").is_none() && lines[0].get("QUANTITY").is_none(), "{record}");
     }
 
     #[test]

@@ -134,8 +134,8 @@ impl ObjectLines {
         match cut(beginning, None) {
             Ok(None) => false,
             Ok(Some(CutBody { places, envelope })) => {
-                let Some(first) = places.first().and_then(|place| beginning.get(place.clone())) else { return false };
-                spans_lines || is_array || holds_list(&envelope, str::from_utf8(first).ok(), shape)
+                let elements = places.iter().filter_map(|place| beginning.get(place.clone()));
+                !places.is_empty() && (spans_lines || is_array || holds_list(&envelope, elements, shape))
             }
             Err(_) => !is_all && self.bare == 0 && spans_lines && is_within_list(beginning),
         }
@@ -151,7 +151,7 @@ fn is_within_list(beginning: &[u8]) -> bool {
 /// Whether an object on one line is an envelope: it has a list of records and is not itself a record.
 fn is_envelope(line: &str, shape: &RecordShape) -> bool {
     let Ok(Some(CutBody { places, envelope })) = cut(line.as_bytes(), None) else { return false };
-    holds_list(&envelope, places.first().and_then(|place| line.get(place.clone())), shape)
+    holds_list(&envelope, places.iter().filter_map(|place| line.as_bytes().get(place.clone())), shape)
 }
 
 /// Whether a line that does not end is an envelope, as far as it is read.
@@ -159,14 +159,13 @@ fn begins_envelope(beginning: &[u8], shape: &RecordShape) -> bool {
     let (mut cutter, mut places) = (Cutter::new(None), Vec::new());
     let fed = cutter.feed(beginning, 0, &mut places);
     let Some(envelope) = cutter.envelope_so_far().filter(|_| fed.is_ok()) else { return false };
-    let Some(first) = places.iter().flatten().next().and_then(|place| beginning.get(place.clone())) else { return false };
-    holds_list(&envelope, str::from_utf8(first).ok(), shape)
+    !places.is_empty() && holds_list(&envelope, places.iter().flatten().filter_map(|place| beginning.get(place.clone())), shape)
 }
 
-/// Whether an envelope has a list of records and is not itself a record. `first` is the first element of the list that is read.
-fn holds_list(envelope: &Envelope, first: Option<&str>, shape: &RecordShape) -> bool {
+/// Whether an envelope has a list of records and is not itself a record. `elements` are those of the list that is read.
+fn holds_list<'a>(envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]> + Clone, shape: &RecordShape) -> bool {
     let Envelope { root, list, .. } = envelope;
-    let first = first.and_then(|first| Node::parse(first).ok());
+    let parsed = |element: &[u8]| Node::parse(str::from_utf8(element).ok()?).ok();
     let has = |names: &[&str], paths: &[FieldPath]| {
         names.iter().any(|name| root.get(name).is_some_and(|value| *value != Node::Null))
             || paths.iter().any(|path| root.at(path).and_then(Node::text).is_some())
@@ -174,14 +173,20 @@ fn holds_list(envelope: &Envelope, first: Option<&str>, shape: &RecordShape) -> 
     let (has_id, has_time) = (has(&["order_id", "id"], &shape.id), has(&["created_at", "date"], &shape.created_at));
     let is_line = |element: &Node| shape.of_line.iter().any(|path| element.at(path).is_some()) && !shape.has_id_and_time(element);
     // `items` may be the lines of an incomplete order, or of one whose fields nobody has described yet.
-    let is_order = |key: &str, first: Option<&Node>| match key {
-        "items" => has_id || has_time || first.is_some_and(is_line),
-        _ => has_id && has_time,
+    let are_lines = |elements: &mut dyn Iterator<Item = Node>| {
+        let mut elements = elements.peekable();
+        let begin_with_line = elements.peek().is_some_and(is_line);
+        !elements.any(|element| shape.is_order(&element)) && (has_id || has_time || begin_with_line)
     };
-    RECORD_KEYS.iter().any(|key| match root.get(key) {
-        Some(Node::Array(_)) if matches!(list, List::Found(read) if read == key) => !is_order(key, first.as_ref()),
-        Some(Node::Array(elements)) => !is_order(key, elements.first()),
-        _ => false,
+    RECORD_KEYS.iter().any(|key| {
+        let Some(Node::Array(kept)) = root.get(key) else { return false };
+        let is_read = matches!(list, List::Found(read) if read == key);
+        let is_order = match *key {
+            "items" if is_read => are_lines(&mut elements.clone().filter_map(parsed)),
+            "items" => are_lines(&mut kept.iter().cloned()),
+            _ => has_id && has_time,
+        };
+        !is_order
     })
 }
 

@@ -7,14 +7,23 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Url;
 
-use super::{judge::Fetched, list::ListReader, request::Requester};
+use super::{collected::CollectedList, judge::Fetched, list::ListReader, request::Requester};
 use crate::{
+    net::redact,
     settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
-    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query},
+    source::{
+        Access, Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query,
+    },
 };
 
 /// The parameter by which templates name the record, and the id of an element of its list.
 const ID: &str = "id";
+
+/// Keys of the id of a line, which no other element of a list has for its own id.
+const LINE_IDS: [&str; 7] = ["line_item_id", "lineItemId", "line_id", "lineId", "order_item_id", "orderItemId", "OrderItemId"];
+
+/// How often a list is read before it counts as one that never stands still.
+const MOST_READINGS: u32 = 3;
 
 /// What is asked for and goes into its record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +57,10 @@ pub(super) struct AskedReader<'a> {
     request: &'a ListRequest,
     query: &'a Query<'a>,
     requester: Requester<'a>,
+    /// The ids of elements.
     shape: RecordShape,
+    /// The ids of lines.
+    line_shape: RecordShape,
 }
 
 impl<'a> AskedReader<'a> {
@@ -56,8 +68,9 @@ impl<'a> AskedReader<'a> {
     /// [`SourceError::Network`], [`SourceError::Credentials`].
     pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<AskedReader<'a>, SourceError> {
         let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
-        let shape = RecordShape { id: ID.parse().into_iter().collect(), ..RecordShape::default() };
-        Ok(AskedReader { request, query, requester, shape })
+        let shape = |keys: &[&str]| RecordShape { id: keys.iter().filter_map(|key| key.parse().ok()).collect(), ..RecordShape::default() };
+        let line_shape = shape(&[LINE_IDS.as_slice(), &[ID]].concat());
+        Ok(AskedReader { request, query, requester, shape: shape(&[ID]), line_shape })
     }
 
     /// The page, with the lists of those records that need it.
@@ -90,7 +103,10 @@ impl<'a> AskedReader<'a> {
             // Without an id its list can't be had. What stands in its place is no list: a record without lines is dropped, and refunds
             // that it announces are counted as dropped.
             Wanted::ButNoId => return Ok(Some(asked_key::with_value(record, asked.key(), b"\"no id\""))),
-            Wanted::Of(id) => self.list(&id).await?,
+            Wanted::Of(id) => match asked {
+                Asked::Lines => self.list_of(&id, &self.line_shape).await?,
+                Asked::Refunds => self.list(&id).await?,
+            },
         };
         let list = [b"[", elements.join(&b','.to_owned()).as_slice(), b"]"].concat();
         Ok(Some(asked_key::with_value(record, asked.key(), &list)))
@@ -116,34 +132,50 @@ impl<'a> AskedReader<'a> {
 
     /// The elements of the list of a record, as they are written.
     pub(super) async fn list(&self, id: &str) -> Result<Vec<Vec<u8>>, SourceError> {
+        self.list_of(id, &self.shape).await
+    }
+
+    /// The elements of a list as its last reading has them, each once. A list that moved while it was read is read again.
+    async fn list_of(&self, id: &str, shape: &RecordShape) -> Result<Vec<Vec<u8>>, SourceError> {
         let ListRequest { base, path, list, .. } = self.request;
         let escaped: String = url_query::encoded("", id).trim_start_matches('=').replace('+', "%20");
         let path = path.fill(&|name| (name == ID).then_some(escaped.as_str())).unwrap_or_default();
         let url = place(base, &path);
         let url = if list.http.body.is_some() || !list.http.templates.is_empty() { url_query::with(&url, &[(ID, id)]) } else { url };
-        let query = Query::of(list, self.query, &self.shape);
+        let query = Query::of(list, self.query, shape);
         let start = query.narrowed(&url);
-        let mut elements = Vec::new();
-        let mut pages = 0;
-        let mut keep = |page: Page| {
-            pages += 1;
-            elements.extend(page.records().map(|record| record.bytes.to_vec()));
-            true
-        };
         let reader = ListReader { requester: &self.requester, start: &start, query: &query };
-        let completeness = Box::pin(reader.read(&mut keep)).await?;
-        if completeness.is_failed() {
-            let detail = completeness.why.unwrap_or_else(|| "the list is not complete".to_owned());
-            return Err(SourceError::Pagination { request: self.requester.sent(&start), page: 1, detail });
+        let refused = |detail: String| SourceError::Pagination { request: self.requester.sent(&start), page: 1, detail };
+        // Pages that share elements each time are pages that overlap: a second reading says no more than the first.
+        let mut may_overlap = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::LastId { .. });
+        let mut before: Option<Vec<Vec<u8>>> = None;
+        for _ in 0..MOST_READINGS {
+            let mut collected = CollectedList::new(shape);
+            let completeness = Box::pin(reader.read(&mut collected)).await?;
+            if completeness.is_failed() && !collected.has_all(completeness.claimed) {
+                return Err(refused(completeness.why.unwrap_or_else(|| "the list is not complete".to_owned())));
+            }
+            let stood_still = !collected.has_moved() && (may_overlap || !collected.has_repeated());
+            if stood_still || before.as_ref().is_some_and(|before| collected.agrees_with(before)) {
+                self.count_end(&completeness, collected.pages());
+                return Ok(collected.into_elements());
+            }
+            tracing::warn!(url = redact::url(&start), "the list of a record changed while it was read: it is read again");
+            may_overlap = true;
+            before = Some(collected.into_elements());
         }
-        let follows = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::NextUrl { .. });
+        Err(refused(format!("the list changed each of the {MOST_READINGS} times that it was read")))
+    }
+
+    /// Counts how a list that follows signals ended.
+    fn count_end(&self, completeness: &Completeness, pages: u64) {
+        let follows = matches!(self.request.list.http.pagination, Pagination::Cursor { .. } | Pagination::NextUrl { .. });
         let counters = self.requester.access().counters;
         match (follows, pages, completeness.status) {
             (true, 2.., _) => counters.line_list(LineListEnd::Followed),
             (true, _, CompletenessStatus::Unproven) => counters.line_list(LineListEnd::Open),
             _ => {}
         }
-        Ok(elements)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::FieldPath;
 use crate::net::redact;
 use crate::settings::RecordList;
 use crate::source::{
-    Query,
+    Query, RecordShape,
     body::{self, CutBody, Envelope, List, Node, OVERSIZED, SignalSource, Signals},
     error::RequestFailure,
 };
@@ -80,7 +80,8 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
             root,
             headers: &headers,
             link: links.next.clone(),
-            has_previous_link: links.has_previous,
+            previous_link: links.previous.clone(),
+            begins_with_one: links.begins_with_one,
             records: query.profile.records.as_ref(),
             record_count: places.len() as u64,
             last_record: places.last().and_then(|place| body.get(place.clone())),
@@ -105,34 +106,42 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let CutBody { places, envelope } = by_record_list(&text, query, CutBody { places, envelope });
     let shift = body.len() - text.len();
     let mut places: Vec<_> = places.into_iter().map(|place| place.start + shift..place.end + shift).collect();
-    let first = places.first().and_then(|place| body.get(place.clone()));
     // An empty list after pages with records is the last page, not a record without lines.
     let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
-    if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, first) {
+    if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, elements(&body, &places)) {
         places = std::iter::once(0..body.len()).collect();
         return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new(), passed_over: None });
     }
-    let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
-    if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
+    let doubt = || if places.is_empty() { body::doubted_emptiness(&envelope.root) } else { None };
+    if let Some(what) =
+        body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements(&body, &places))).or_else(doubt)
+    {
         let refusal = body::reported_refusal(&envelope.root);
         return Err(RequestFailure::Reported { status: status.as_u16(), refusal, what, excerpt: excerpt() });
     }
     let signals = read(&envelope.root, &places);
+    if let Some(place) = &signals.cut {
+        return Err(RequestFailure::SignalsTooLarge { place: place.clone() });
+    }
+    let has_none = signals.total_records == Some(0) && !query.shape.has_list_within(&envelope.root);
     if places.is_empty()
-        && signals.total_records != Some(0)
+        && !has_none
         && let Some(looked_for) = body::object_in_place_of_a_list(&envelope, query.profile.records.as_ref())
     {
         return Err(RequestFailure::NoRecords { looked_for, excerpt: excerpt(), had_some: read_before > 0 });
     }
     match &envelope.list {
+        List::Found(_) if signals.total_records == Some(0) && !places.is_empty() => {
+            return Err(RequestFailure::ZeroTotal { records: places.len() as u64, excerpt: excerpt() });
+        }
         List::Found(_) => {}
         List::Null => {
             if let Some(total) = signals.total_records.filter(|total| *total > read_before) {
                 return Err(RequestFailure::NullRecords { total, excerpt: excerpt() });
             }
         }
-        // The list may be absent if the source says that it has no records.
-        List::Missing if signals.total_records == Some(0) => {}
+        // The list may be absent if the source says that it has no records, and nothing else.
+        List::Missing if signals.total_records == Some(0) && read_before == 0 && !says_otherwise(&envelope.root, query.shape) => {}
         List::Missing => {
             let looked_for = body::looked_for(query.profile.records.as_ref());
             return Err(RequestFailure::NoRecords { looked_for, excerpt: excerpt(), had_some: read_before > 0 });
@@ -142,6 +151,11 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let others = body::passed_over(&envelope, query.profile.records.as_ref(), query.shape);
     let passed_over = others.first().map(|key| format!("the body has records under `{key}` too, which are not read"));
     Ok(Fetched { body, places, signals, url, more: Vec::new(), passed_over })
+}
+
+/// The bytes of the elements of a list.
+fn elements<'b>(body: &'b [u8], places: &'b [Range<usize>]) -> impl ExactSizeIterator<Item = &'b [u8]> {
+    places.iter().map(move |place| body.get(place.clone()).unwrap_or_default())
 }
 
 /// An object, or nothing, at the place of the records counts for some sources; and so does an empty list in place of the whole body.
@@ -167,13 +181,21 @@ fn by_record_list(text: &Bytes, query: &Query<'_>, cut: CutBody) -> CutBody {
 
 /// Whether a body without anything at the place of its records says something else: it has another list of objects, or a message.
 fn is_another_answer(root: &Node) -> bool {
-    const MESSAGES: [&str; 4] = ["message", "msg", "detail", "title"];
     let is_object = |element: &Node| matches!(element, Node::Object(_)) || matches!(element, Node::Text(text) if text == OVERSIZED);
-    root.pairs().iter().any(|(key, value)| match value {
-        Node::Array(elements) => elements.iter().any(is_object),
-        Node::Text(_) => value.text().is_some() && MESSAGES.contains(&key.to_ascii_lowercase().as_str()),
-        _ => false,
-    })
+    let has_objects = |value: &Node| matches!(value, Node::Array(elements) if elements.iter().any(is_object));
+    has_message(root) || root.pairs().iter().any(|(_, value)| has_objects(value))
+}
+
+/// Whether a body with a total of 0 and without a list says something else: it has records elsewhere, or a message.
+fn says_otherwise(root: &Node, shape: &RecordShape) -> bool {
+    has_message(root) || shape.has_list_within(root)
+}
+
+/// Whether a body has a message, and not one that all is well.
+fn has_message(root: &Node) -> bool {
+    const MESSAGES: [&str; 4] = ["message", "msg", "detail", "title"];
+    let is_message = |value: &Node| matches!(value, Node::Text(_)) && value.text().is_some_and(|text| !body::is_fine_text(text));
+    root.pairs().iter().any(|(key, value)| MESSAGES.contains(&key.to_ascii_lowercase().as_str()) && is_message(value))
 }
 
 /// The range of the object at a path.
@@ -246,6 +268,9 @@ mod tests {
         assert!(judged(200, &[], "", 0).unwrap_err().is_transient());
         let listed = r#"[{"errorCode":"INVALID_SESSION_ID","message":"expired"}]"#;
         assert!(matches!(judged(200, &[], listed, 0), Err(RequestFailure::Reported { .. })));
+        let messages = r#"[{"message":"try later","field":null},{"message":"twice"}]"#;
+        assert!(matches!(judged(200, &[], messages, 3), Err(RequestFailure::Reported { .. })));
+        assert_eq!(judged(200, &[], r#"[{"message":"a gift","price":1}]"#, 3).unwrap().len(), 1, "a record without an id");
         let refused = r#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}],"data":null}"#;
         let failure = judged(200, &[], refused, 0).unwrap_err();
         assert!(!failure.is_transient() && failure.to_string().contains("the server refuses the credentials"), "{failure}");
@@ -271,6 +296,37 @@ mod tests {
         assert_eq!(judged(200, &[("x-wp-total", "0")], in_an_object, 0).unwrap(), [""; 0]);
         assert!(matches!(judged(200, &[("x-wp-total", "9")], "null", 3), Err(RequestFailure::NullRecords { total: 9, .. })));
         assert_eq!(judged(200, &[("x-wp-total", "9")], "null", 9).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_total_of_0_is_believed_only_where_nothing_says_otherwise() {
+        let order = r#"{"id":1,"created_at":"2026-01-01"}"#;
+        for (body, read_before) in [
+            (format!(r#"{{"total":0,"entries":[{order}]}}"#), 0),
+            (format!(r#"{{"total":0,"page":{{"entries":[{order}]}}}}"#), 0),
+            (r#"{"total":0,"message":"see the documentation"}"#.to_owned(), 0),
+            (r#"{"total":0}"#.to_owned(), 5),
+        ] {
+            assert!(matches!(judged(200, &[], &body, read_before), Err(RequestFailure::NoRecords { .. })), "{body}");
+        }
+        let failure = judged(200, &[], &format!(r#"{{"total":0,"orders":[{order}]}}"#), 0).unwrap_err();
+        assert!(failure.is_transient() && failure.to_string().contains("announces 0 records, but has 1 record ("), "{failure}");
+        for fine in [
+            r#"{"total":0}"#,
+            r#"{"total":0,"message":"No orders found"}"#,
+            r#"{"total":0,"links":[{"rel":"self","href":"/"}],"filters":[{"id":"status"}]}"#,
+        ] {
+            assert_eq!(judged(200, &[], fine, 0).unwrap(), [""; 0], "{fine}");
+        }
+    }
+
+    #[test]
+    fn an_empty_page_whose_words_say_that_it_failed_is_no_end() {
+        for body in [r#"{"code":1001,"message":"rate limited","data":[]}"#, r#"{"message":"Too many requests","data":null}"#] {
+            assert!(matches!(judged(200, &[], body, 5), Err(RequestFailure::Reported { .. })), "{body}");
+        }
+        assert_eq!(judged(200, &[], r#"{"code":1001,"message":"rate limited","data":[{"id":1}]}"#, 5).unwrap().len(), 1);
+        assert_eq!(judged(200, &[], r#"{"code":0,"message":"all orders","data":[]}"#, 5).unwrap(), [""; 0]);
     }
 
     #[test]

@@ -12,13 +12,15 @@ use crate::source::body::{LinkHeader, is_page_relation};
 pub(super) struct Links {
     /// The next page.
     pub(super) next: LinkHeader,
-    /// Whether they name a page before this one: the previous one, or a first one with a smaller number.
-    pub(super) has_previous: bool,
+    /// The URL of a page before this one: the previous one, or a first one with a smaller number.
+    pub(super) previous: Option<String>,
+    /// Whether they name page 1 as the first.
+    pub(super) begins_with_one: bool,
 }
 
 /// Reads the `Link` headers. Targets are resolved relative to the URL of the response.
 pub(super) fn read(headers: &HeaderMap, url: &Url) -> Links {
-    let mut found = Links { next: LinkHeader::Absent, has_previous: false };
+    let mut found = Links { next: LinkHeader::Absent, previous: None, begins_with_one: false };
     for value in headers.get_all(LINK) {
         let text = String::from_utf8_lossy(value.as_bytes());
         match http_link::parse_link_header(text.trim_matches([',', ' ', '\t']), url) {
@@ -36,7 +38,10 @@ pub(super) fn read(headers: &HeaderMap, url: &Url) -> Links {
 impl Links {
     fn take(&mut self, links: &[http_link::Link], url: &Url) {
         let find = |relation: &str| links.iter().find(|link| is(&link.rel, relation));
-        self.has_previous |= find("prev").or(find("previous")).is_some() || find("first").is_some_and(|first| is_later(url, &first.target));
+        let first = find("first");
+        let previous = find("prev").or(find("previous")).or(first.filter(|first| is_later(url, &first.target)));
+        self.previous = self.previous.take().or(previous.map(|previous| previous.target.to_string()));
+        self.begins_with_one |= first.is_some_and(|first| number(&first.target) == Some(1));
         if matches!(self.next, LinkHeader::Next(_)) {
             return;
         }
@@ -54,8 +59,12 @@ impl Links {
 
 /// Whether the page number of `target` is greater than that of `url`.
 fn is_later(target: &Url, url: &Url) -> bool {
-    let number = |url: &Url| url.query_pairs().find(|(name, _)| name == "page").and_then(|(_, value)| value.parse::<u64>().ok());
     number(target).zip(number(url)).is_some_and(|(target, own)| target > own)
+}
+
+/// The page number of a URL.
+fn number(url: &Url) -> Option<u64> {
+    url.query_pairs().find(|(name, _)| name == "page").and_then(|(_, value)| value.parse().ok())
 }
 
 /// Whether two relations are equal. Some servers write `rel='next'`, with quotes that are not in RFC 8288.
@@ -90,11 +99,15 @@ mod tests {
         assert_eq!(next(&[r#"<a>; rel="first""#]), LinkHeader::End);
         assert_eq!(next(&[r#"<?page=1>; rel="first", <?page=3>; rel="last""#]), LinkHeader::More);
         assert_eq!(next(&[r#"<?page=1>; rel="last""#]), LinkHeader::End);
-        let is_before = |value: &str| {
+        let links = |value: &str| {
             let headers = HeaderMap::from_iter([(LINK, value.parse().unwrap())]);
-            read(&headers, &"https://x/?page=1".parse().unwrap()).has_previous
+            read(&headers, &"https://x/?page=1".parse().unwrap())
         };
-        assert!(is_before("<?page=0>; rel=first") && is_before("<?a=b>; rel=prev,") && !is_before("<?page=1>; rel=first"));
+        let previous = |value: &str| links(value).previous;
+        assert_eq!(previous("<?page=0>; rel=first").as_deref(), Some("https://x/?page=0"));
+        assert_eq!(previous("<?a=b>; rel=prev,").as_deref(), Some("https://x/?a=b"));
+        assert_eq!(previous("<?page=1>; rel=first"), None);
+        assert!(links("<?page=1>; rel=first").begins_with_one && !links("<?page=0>; rel=first").begins_with_one);
         assert_eq!(next(&[r#"<a>; rel="canonical""#]), LinkHeader::Absent);
         assert_eq!(next(&[]), LinkHeader::Absent);
     }

@@ -26,14 +26,14 @@ use super::{
     asked::{Asked, AskedReader},
     judge::{self, Fetched, HandedOn, Response, judge_status},
     more::MoreReader,
-    pagination::{PageFacts, Pager, Step},
+    pagination::{PageFacts, PageZero, Pager, Step},
     request::Requester,
 };
 use crate::{
     net::redact,
-    settings::{CountRequest, ListRequest, Pagination},
+    settings::{CountRequest, ListRequest},
     source::{
-        Completeness, CompletenessStatus, PageSink, Query, RecordShape, RequestFailure, SourceError,
+        Completeness, CompletenessStatus, ListMove, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -187,6 +187,17 @@ struct Reading {
     is_by_position: bool,
 }
 
+/// Whether the page before page 1 was requested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AskedZero {
+    /// Not yet.
+    No,
+    /// It was, and is page 1, or does not exist.
+    Absent,
+    /// It was, and pages are numbered from 0.
+    Found,
+}
+
 /// A request in flight.
 type Running<'f> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + 'f>>;
 
@@ -263,6 +274,7 @@ impl<'a> ListReader<'a> {
         let mut seen = SeenRecords::default();
         let mut claims = Claims::default();
         let mut reads_again = false;
+        let mut before: Option<HashSet<u64>> = None;
         loop {
             let counted = self.ask_count().await?;
             let Some(mut reading) = self.read_once(&mut seen, claims, first.take(), sink).await? else { return Ok(stopped(&seen)) };
@@ -276,16 +288,25 @@ impl<'a> ListReader<'a> {
             }
             let by = if counted.is_some() { Evidence::Count } else { Evidence::Total };
             let Reading { end, is_by_position, .. } = reading;
-            let list = ListRead { claims: reading.claims, by, read: seen.read, distinct: seen.distinct(), end, is_by_position };
-            if reads_again || !list.should_read_again() {
+            let was_confirmed = before.as_ref() == Some(&seen.ids);
+            let (read, distinct) = (seen.read, seen.distinct());
+            let list = ListRead { claims: reading.claims, by, read, distinct, end, is_by_position, was_confirmed };
+            let may_be_confirmed = self.query.proof == Proof::TwoReadings && list.may_be_confirmed();
+            if reads_again || !(list.should_read_again() || may_be_confirmed) {
                 return Ok(seen.certify(&list));
             }
-            tracing::warn!(
-                distinct = seen.distinct(),
-                claimed = list.certify().claimed,
-                "the source claims more records than were received, or its list changed while it was read: it is read again"
-            );
+            if may_be_confirmed {
+                tracing::info!(distinct, "pages are numbered, and nothing counts the records: the list is read twice, to be proven");
+                before = Some(std::mem::take(&mut seen.ids));
+            } else {
+                tracing::warn!(
+                    distinct,
+                    claimed = list.certify().claimed,
+                    "the source claims more records than were received, or its list changed while it was read: it is read again"
+                );
+            }
             reads_again = true;
+            sink.moved(ListMove::ReadAgain);
             claims = reading.claims.again();
             seen.ids.clear();
         }
@@ -302,6 +323,7 @@ impl<'a> ListReader<'a> {
         let profile = self.requester.profile();
         let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
         let (mut followed, mut ahead, mut previous) = (HashSet::new(), Ahead::new(), PreviousPages::default());
+        let mut zero = AskedZero::No;
         let mut url = pager.first();
         if let Some(first) = first {
             ahead.urls.push_back(url.clone());
@@ -350,6 +372,7 @@ impl<'a> ListReader<'a> {
             if let Step::Back(target) = step {
                 tracing::warn!(page, "records disappeared from the list while it was read: the reader goes back");
                 ahead.clear();
+                sink.moved(ListMove::WentBack);
                 url = target;
                 continue;
             }
@@ -373,16 +396,19 @@ impl<'a> ListReader<'a> {
             if previous.without_new > MAX_WITHOUT_NEW {
                 return Err(SourceError::NoProgress { request: self.requester.sent(&url), page, pages: previous.without_new });
             }
-            if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
-                self.read_page_zero(&pager, seen, sink).await?;
+            if page == 1
+                && let Some(place) = pager.page_zero_of(&facts)
+            {
+                zero = self.read_page_zero(&pager, place, seen, sink).await?;
             }
             url = match step {
                 Step::Next(next) | Step::Back(next) => next,
                 Step::End(end) => {
-                    if pager.may_have_page_zero(end, &facts) && !claims.are_met(seen.distinct()) {
-                        self.read_page_zero(&pager, seen, sink).await?;
+                    if zero == AskedZero::No && pager.may_have_page_zero(end, &facts) && !claims.are_met(seen.distinct()) {
+                        zero = self.read_page_zero(&pager, PageZero::Possible, seen, sink).await?;
                     }
-                    return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));
+                    let is_by_position = pager.is_by_position() || zero == AskedZero::Found;
+                    return Ok(Some(Reading { end, claims, is_by_position }));
                 }
                 Step::Lost(detail) => {
                     let detail = redact::foreign(&detail);
@@ -394,28 +420,51 @@ impl<'a> ListReader<'a> {
         Ok(None)
     }
 
-    fn pagination(&self) -> &Pagination {
-        &self.requester.profile().pagination
+    /// Requests the page before page 1, and delivers it if it has new records. If all are, pages are numbered from 0.
+    async fn read_page_zero(
+        &self,
+        pager: &Pager<'_>,
+        place: PageZero,
+        seen: &mut SeenRecords,
+        sink: &mut dyn PageSink,
+    ) -> Result<AskedZero, SourceError> {
+        let Some(fetched) = self.fetch_page_zero(pager, place, seen.distinct()).await? else { return Ok(AskedZero::Absent) };
+        let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
+        if seen.distinct_with(&ids) == seen.distinct() {
+            return Ok(AskedZero::Absent);
+        }
+        // The first page may come again with records that are new since.
+        let is_another_page = ids.iter().all(|id| !seen.ids.contains(id));
+        seen.add(&ids, &fetched);
+        self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
+        if !is_another_page {
+            return Ok(AskedZero::Absent);
+        }
+        tracing::warn!("the page before page 1 has other records: pages are numbered from 0");
+        Ok(AskedZero::Found)
     }
 
-    /// Requests the first page without a number, and delivers it if it has new records: then pages are numbered from 0. Ignores
-    /// an error, because an API may require the number.
-    async fn read_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
-        let fetched = match self.fetch(&pager.first_without_number(), 0, &Cell::new(seen.distinct())).await {
-            Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
-            Err(error) => {
-                tracing::debug!(%error, "the first page can't be requested without its number");
-                return Ok(());
-            }
-            Ok(fetched) => fetched,
-        };
-        let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
-        if seen.distinct_with(&ids) > seen.distinct() {
-            tracing::warn!("the first page without a number has other records than page 1: pages are numbered from 0");
-            seen.add(&ids, &fetched);
-            self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
+    /// The page before page 1: at the URL that page 1 names, else the first page without a number, else page 0.
+    /// `None` if nothing announces it and the source says that there is none.
+    async fn fetch_page_zero(&self, pager: &Pager<'_>, place: PageZero, read_before: u64) -> Result<Option<Fetched>, SourceError> {
+        let read_before = Cell::new(read_before);
+        if let PageZero::Named(url) = place {
+            return self.fetch(&url, 0, &read_before).await.map(Some);
         }
-        Ok(())
+        match self.fetch(&pager.first_without_number(), 0, &read_before).await {
+            // The number may be required.
+            Err(error) if is_no_such_page(&error) => {
+                tracing::debug!(%error, "the first page can't be requested without its number: page 0 is requested");
+            }
+            fetched => return fetched.map(Some),
+        }
+        match self.fetch(&pager.page_zero(), 0, &read_before).await {
+            Err(error) if place == PageZero::Possible && is_no_such_page(&error) => {
+                tracing::debug!(%error, "there is no page 0");
+                Ok(None)
+            }
+            fetched => fetched.map(Some),
+        }
     }
 
     /// The page at a URL, from a request made ahead or a new one.
@@ -436,8 +485,8 @@ impl<'a> ListReader<'a> {
     /// Requests the page that follows, if that is certain and nothing is in flight, and lets the runtime send the request. What is
     /// done with the page that has arrived does not give the runtime a turn.
     async fn ask_certain<'f>(&'f self, ahead: &mut Ahead<'f>, arrived: &ArrivedPage<'_>) {
-        // The first page without its number may have to be requested before the second.
-        let asks_page_zero = arrived.number == 1 && arrived.fetched.signals.has_previous && *self.pagination() == Pagination::Auto;
+        // The page before page 1 may have to be requested before the second.
+        let asks_page_zero = arrived.number == 1 && arrived.fetched.signals.has_previous;
         if asks_page_zero || !ahead.urls.is_empty() || !self.has_room_for_one_more(arrived.number) {
             return;
         }
@@ -523,7 +572,10 @@ impl<'a> ListReader<'a> {
                 continue;
             }
             ahead.urls.push_back(url.clone());
-            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, &Cell::new(0)).await }));
+            // The number of records before a page further on is not known, but it is no less than those before the
+            // next one.
+            let read_before = ahead.read_before.clone();
+            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, &read_before).await }));
         }
     }
 

@@ -12,12 +12,14 @@
 mod asked;
 mod auth;
 mod bulk;
+mod collected;
 mod encoding;
 mod judge;
 mod link;
 mod list;
 mod more;
 mod pagination;
+mod position;
 mod request;
 mod slices;
 mod template;
@@ -35,7 +37,7 @@ use self::{
     asked::{Asked, AskedReader},
     judge::Fetched,
     list::ListReader,
-    pagination::Pager,
+    pagination::{PageFacts, Pager},
     request::Requester,
     slices::SliceReader,
 };
@@ -108,7 +110,8 @@ impl<'a> HttpSource<'a> {
     /// A request that failed after all retries, a signal.
     pub(super) fn probe(&self) -> Result<ProbedPage, SourceError> {
         let profile = &self.query.profile.http;
-        let url = Pager::new(&self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
+        let mut pager = Pager::new(&self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
+        let url = pager.first();
         let kept = RefCell::new(Kept::default());
         let fetched = self.network.run(self.requester.fetch(&url, 1, |response| {
             *kept.borrow_mut() = Kept {
@@ -124,11 +127,14 @@ impl<'a> HttpSource<'a> {
             Ok(fetched) => {
                 let fetched = self.with_lines(fetched)?;
                 let signals = &fetched.signals;
+                let records = fetched.places.len() as u64;
+                pager.after(&PageFacts { signals, records, distinct: records, first_came_before: false, url: &fetched.url });
                 Ok(ProbedPage {
                     body,
                     records: Some(fetched.records().map(<[u8]>::to_vec).collect()),
                     link_next: if let LinkHeader::Next(next) = link { Some(next) } else { None },
                     names_next: signals.next.is_some(),
+                    is_by_position: pager.is_by_position(),
                     total: signals.total_records,
                     kind: PageKind::Response,
                     served_at,

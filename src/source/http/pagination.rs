@@ -4,6 +4,7 @@
 
 use reqwest::Url;
 
+use super::position::{self, Position};
 use crate::{
     model::counted,
     settings::Pagination,
@@ -54,6 +55,29 @@ impl PageFacts<'_> {
             || signals.total_records.is_some_and(|total| total > self.distinct)
             || signals.total_pages.is_some_and(|pages| pages > 1)
     }
+
+    /// Whether the response says that a page follows this one, whatever its total is: the total may be that of this
+    /// page. `pages` is the number of pages that would be all.
+    fn names_more(&self, pages: u64) -> bool {
+        let signals = self.signals;
+        signals.more == Some(true) || signals.other_next || signals.total_pages.is_some_and(|announced| announced > pages)
+    }
+
+    /// The total of the list. A total below the number of records of its own page is another number.
+    fn total(&self) -> Option<u64> {
+        self.signals.total_records.filter(|total| *total >= self.records)
+    }
+}
+
+/// Where a page before page 1 may be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum PageZero {
+    /// At the URL that page 1 names.
+    Named(Url),
+    /// Page 1 says that there is one, and not where.
+    Announced,
+    /// Nothing says that page 1 is the first.
+    Possible,
 }
 
 /// How the default pagination reads a list, learned from its responses.
@@ -93,8 +117,14 @@ pub(super) struct Pager<'a> {
     offset: OffsetState,
     /// How the default pagination reads the list.
     mode: DefaultMode,
-    /// Whether responses name the next page by its number alone.
-    follows_numbers: bool,
+    /// The number of pages so far.
+    pages: u64,
+    /// Whether any step led to a page by its position: its number or its offset.
+    went_by_position: bool,
+    /// Whether responses name the next page by the number that `page` has.
+    names_page_numbers: bool,
+    /// Whether a response says that no page comes before page 1.
+    begins_with_one: bool,
     /// Whether any response had a value at the place of the next page in the profile.
     has_place: bool,
     /// Whether all records that the last response counts were received.
@@ -111,7 +141,10 @@ impl<'a> Pager<'a> {
             number,
             offset: OffsetState::default(),
             mode: DefaultMode::Numbered,
-            follows_numbers: false,
+            pages: 0,
+            went_by_position: false,
+            names_page_numbers: false,
+            begins_with_one: false,
             has_place: false,
             is_counted: false,
         }
@@ -126,9 +159,9 @@ impl<'a> Pager<'a> {
         }
     }
 
-    /// Whether a number alone identifies a page. Deleted records then move others between pages.
+    /// Whether numbers or offsets alone led from page to page. Deleted records then move others between pages.
     pub(super) fn is_by_position(&self) -> bool {
-        !self.is_followed() || (*self.pagination == Pagination::Auto && self.follows_numbers)
+        self.went_by_position
     }
 
     /// Whether the next request may be past the end: all counted records were received, but by default the count may be that
@@ -139,19 +172,49 @@ impl<'a> Pager<'a> {
 
     /// Whether the default pagination uses page numbers. It begins with 1, but some APIs begin with 0.
     fn goes_by_numbers(&self) -> bool {
-        let is_numbered = self.mode == DefaultMode::Numbered || (self.mode == DefaultMode::Followed && self.follows_numbers);
+        let is_numbered = self.mode == DefaultMode::Numbered || (self.mode == DefaultMode::Followed && self.names_page_numbers);
         *self.pagination == Pagination::Auto && is_numbered
     }
 
-    /// Whether a list may have a page 0: it was read by page number from 1, and a flag or a number ended it.
+    /// The page before page 1, if page 1 names it or says that there is one.
+    pub(super) fn page_zero_of(&self, page: &PageFacts<'_>) -> Option<PageZero> {
+        let target = page.signals.previous.as_deref().filter(|target| !target.contains(OVERSIZED));
+        let named = target.and_then(|target| page.url.join(target).ok()).filter(|url| matches!(url.scheme(), "http" | "https"));
+        match self.pagination {
+            Pagination::Auto if page.signals.has_previous => Some(named.map_or(PageZero::Announced, PageZero::Named)),
+            // A profile says which page is the first. So only the page right before it is one.
+            Pagination::Page { parameter, first, .. } => {
+                let before = first.checked_sub(1)?.to_string();
+                named.filter(|url| url_query::has_value(url, parameter, &before)).map(PageZero::Named)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a list may have a page 0: it was read by page number from 1, and nothing shows that it begins there.
     pub(super) fn may_have_page_zero(&self, end: ListEnd, page: &PageFacts<'_>) -> bool {
-        let was_told = end == ListEnd::Stated && (page.signals.more.is_some() || self.follows_numbers);
-        self.goes_by_numbers() && (was_told || page.distinct == 0)
+        if !self.goes_by_numbers() || page.distinct == 0 {
+            return self.goes_by_numbers();
+        }
+        match end {
+            _ if self.begins_with_one => false,
+            ListEnd::Stated => !page.signals.ends_cursor,
+            ListEnd::Unstated => true,
+            // Most lists are one page and an empty one. They cost no further request, unless they lack records.
+            ListEnd::EmptyPage => self.pages > 2 || page.signals.total_records.is_some_and(|total| total > page.distinct),
+            ListEnd::Counted | ListEnd::Single | ListEnd::NotPaginated => false,
+        }
     }
 
     /// The first page without its number.
     pub(super) fn first_without_number(&self) -> Url {
-        self.with_own_size(&[])
+        let url = self.with_own_size(&[]);
+        if url_query::has(&url, "page") { url_query::without_names(&url, &["page".to_owned()]) } else { url }
+    }
+
+    /// Page 0 by its number.
+    pub(super) fn page_zero(&self) -> Url {
+        self.numbered_url("page", 0)
     }
 
     /// Whether pages share a record. A page may then equal the one before, if new records were added at the front of the list.
@@ -176,8 +239,33 @@ impl<'a> Pager<'a> {
 
     /// What follows a page.
     pub(super) fn after(&mut self, page: &PageFacts<'_>) -> Step {
+        self.pages += 1;
+        self.has_place |= page.signals.has_place;
+        self.begins_with_one |= page.signals.says_first;
+        let step = self.step_after(page);
+        if let Step::Next(next) = &step {
+            let position = self.position_of(next, page);
+            self.went_by_position |= position.is_some();
+            self.names_page_numbers |= position == Some(Position::Page) && self.mode == DefaultMode::Followed;
+        }
+        step
+    }
+
+    /// The position by which the step to the next page names it; `None` if it does not.
+    fn position_of(&self, next: &Url, page: &PageFacts<'_>) -> Option<Position> {
+        match (self.pagination, &page.signals.next) {
+            (Pagination::Single | Pagination::LastId { .. }, _) => None,
+            (Pagination::Page { .. } | Pagination::Offset { .. }, _) => Some(Position::Other),
+            (Pagination::Auto, None) => Some(Position::Page),
+            (Pagination::Cursor { parameter, .. }, Some(NextPage::Cursor(cursor))) => position::of_parameter(parameter, cursor),
+            (_, Some(NextPage::Number(_))) => Some(Position::Page),
+            (_, Some(NextPage::Url(_))) => position::between(page.url, next),
+            (_, Some(NextPage::Cursor(_) | NextPage::Unusable(_)) | None) => None,
+        }
+    }
+
+    fn step_after(&mut self, page: &PageFacts<'_>) -> Step {
         let signals = page.signals;
-        self.has_place |= signals.has_place;
         if page.records == 0 && signals.more == Some(true) && signals.next.is_none() {
             return Step::Lost("it has no records, but says that there are more".into());
         }
@@ -263,7 +351,6 @@ impl<'a> Pager<'a> {
         let signals = page.signals;
         if signals.next.is_some() {
             self.mode = DefaultMode::Followed;
-            self.follows_numbers = matches!(signals.next, Some(NextPage::Number(_)));
             return self.after_named(page, "cursor");
         }
         if let DefaultMode::Offset(place) = self.mode.clone() {
@@ -299,8 +386,12 @@ impl<'a> Pager<'a> {
             }
             Some(NextPage::Cursor(cursor)) => Step::Next(self.with(&[(parameter, cursor)])),
             Some(NextPage::Number(number)) => Step::Next(self.numbered_url("page", *number)),
-            Some(NextPage::Unusable(key)) => {
+            Some(NextPage::Unusable(key)) if *self.pagination == Pagination::Auto => {
                 Step::Lost(format!("there is more, but `{key}` is neither a URL nor a page number: set `pagination` in a profile"))
+            }
+            Some(NextPage::Unusable(key)) => {
+                let expected = if let Pagination::Cursor { .. } = self.pagination { "a text or a number" } else { "a URL" };
+                Step::Lost(format!("there is more, but what is at `{key}` is not {expected}"))
             }
         }
     }
@@ -311,22 +402,25 @@ impl<'a> Pager<'a> {
         let is_named = *self.pagination != Pagination::Auto;
         let pages_read = self.number.saturating_sub(first).saturating_add(1);
         let has_all_pages = signals.total_pages.is_some_and(|pages| pages_read >= pages);
+        let names_more = page.names_more(pages_read);
         if page.records == 0 {
-            return match signals.total_pages.filter(|pages| *pages > pages_read) {
+            // If all counted records came, the number of pages is that of smaller pages.
+            let is_counted = signals.total_records.is_some_and(|total| total > 0 && page.distinct >= total);
+            return match signals.total_pages.filter(|pages| *pages > pages_read && !is_counted) {
                 Some(pages) => Step::Lost(format!("it has no records, but announces {}", counted(pages, "page"))),
                 None => Step::End(ListEnd::EmptyPage),
             };
         }
         let has_all_records = match signals.total_records {
-            Some(total) => page.distinct >= total,
+            Some(_) => page.total().is_some_and(|total| page.distinct >= total),
             None => has_all_pages,
         };
         // By default a total may count this page only, so it is used only after several pages.
         let is_believed = is_named || pages_read > 1 && signals.total_records.is_none_or(|total| total == page.distinct) || has_all_pages;
-        if has_all_records && is_believed {
+        if has_all_records && is_believed && !names_more {
             return Step::End(ListEnd::Counted);
         }
-        self.is_counted = has_all_records && signals.total_records.is_some();
+        self.is_counted = has_all_records && signals.total_records.is_some() && !names_more;
         self.number = self.number.saturating_add(1);
         Step::Next(url(self))
     }
@@ -358,7 +452,8 @@ impl<'a> Pager<'a> {
         let is_short = place.size.as_ref().is_some_and(|(_, most)| size < *most);
         // By default a total may count this page only, so it is not used on a full first page.
         let is_believed = |total| is_named || total == page.distinct && (state.at > 0 || is_short);
-        if page.signals.total_records.is_some_and(|total| read_to >= total && is_believed(total)) {
+        let is_last = |total: u64| read_to >= total && is_believed(total) && !page.names_more(total.div_ceil(size));
+        if page.total().is_some_and(is_last) {
             return Step::End(ListEnd::Counted);
         }
         state.previous_size = size;
@@ -555,6 +650,99 @@ mod tests {
         pager.after(&PageFacts { signals: &none, records: 3, distinct: 3, first_came_before: false, url: &start });
         let moved = PageFacts { signals: &none, records: 3, distinct: 6, first_came_before: false, url: &start };
         assert_eq!(pager.certain_next(&moved), None, "records disappeared: the reader goes back");
+    }
+
+    #[test]
+    fn a_total_that_the_same_response_contradicts_ends_no_list() {
+        let start = at("");
+        let page = || Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
+        let offset = || Pagination::Offset { parameter: "skip".into(), total: Total::default(), largest: None };
+        let pages = || Signals { total_pages: Some(4), ..total(2) };
+        let next = || Signals { other_next: true, ..total(2) };
+        let more = || Signals { more: Some(true), ..total(2) };
+        for signals in [pages(), next(), more(), total(1), total(0)] {
+            for pagination in [page(), offset()] {
+                let step = after(&mut Pager::new(&start, &pagination, 500, None), &signals, &[1, 2], 2);
+                assert!(matches!(step, Step::Next(_)), "{pagination:?} {signals:?}: {step:?}");
+            }
+        }
+        // By default a total is believed on page 2, unless there are more pages.
+        let mut pager = Pager::new(&start, &Pagination::Auto, 500, None);
+        let signals = Signals { total_pages: Some(4), ..total(4) };
+        assert!(matches!(after(&mut pager, &signals, &[1, 2], 2), Step::Next(_)));
+        assert!(matches!(after(&mut pager, &signals, &[3, 4], 4), Step::Next(_)) && !pager.may_be_past_the_end());
+        // A number of pages that is that of smaller pages.
+        let by_page = page();
+        let mut pager = Pager::new(&start, &by_page, 500, None);
+        assert!(matches!(after(&mut pager, &pages(), &[1, 2], 2), Step::Next(_)));
+        assert_eq!(after(&mut pager, &pages(), &[], 2), Step::End(ListEnd::EmptyPage));
+    }
+
+    #[test]
+    fn a_list_is_by_position_if_numbers_or_offsets_lead_through_it() {
+        let start = at("?page=1");
+        let url = |target: &str| Signals { next: Some(NextPage::Url(target.into())), ..Signals::default() };
+        let cursor = |cursor: &str| Signals { next: Some(NextPage::Cursor(cursor.into())), ..Signals::default() };
+        let by = |parameter: &str| Pagination::Cursor { path: "c".parse().unwrap(), parameter: parameter.into(), more: None };
+        let next_url = || Pagination::NextUrl { path: "n".parse().unwrap() };
+        for (pagination, signals, is_by_position) in [
+            (Pagination::Auto, Signals::default(), true),
+            (Pagination::Auto, Signals { next: Some(NextPage::Number(2)), ..Signals::default() }, true),
+            (Pagination::Auto, url("/o?page=2"), true),
+            (Pagination::Auto, url("/o?cursor=abc"), false),
+            (Pagination::Auto, cursor("2"), false),
+            (Pagination::Link, url("/o?offset=2"), true),
+            (Pagination::Link, url("/o?page_info=x"), false),
+            (next_url(), url("/o?page=2"), true),
+            (by("cursor"), cursor("2"), false),
+            (by("page"), cursor("2"), true),
+            (by("page"), cursor("x2"), false),
+        ] {
+            let mut pager = Pager::new(&start, &pagination, 500, None);
+            assert!(!pager.is_by_position());
+            assert!(matches!(after(&mut pager, &signals, &[1, 2], 2), Step::Next(_)));
+            assert_eq!(pager.is_by_position(), is_by_position, "{pagination:?} {signals:?}");
+        }
+    }
+
+    #[test]
+    fn page_zero_is_looked_for_unless_the_list_shows_that_it_begins_with_page_one() {
+        let start = at("?page=7&x=1");
+        let looks = |pages: &[Signals], end: ListEnd, records: u64| {
+            let mut pager = Pager::new(&start, &Pagination::Auto, 500, None);
+            let mut last = None;
+            for signals in pages {
+                let facts = PageFacts { signals, records, distinct: records, first_came_before: false, url: &start };
+                pager.after(&facts);
+                last = Some(pager.may_have_page_zero(end, &facts));
+            }
+            last.unwrap()
+        };
+        let url = |target: &str| Signals { next: Some(NextPage::Url(target.into())), ..Signals::default() };
+        let none = Signals::default;
+        let ends = || Signals { says_end: true, ..Signals::default() };
+        let first = || Signals { says_first: true, ..url("?page=2") };
+        assert!(looks(&[url("?page=2"), ends()], ListEnd::Stated, 2) && looks(&[url("?page=2"), none()], ListEnd::Unstated, 2));
+        assert!(!looks(&[url("?at=2"), ends()], ListEnd::Stated, 2) && !looks(&[first(), ends()], ListEnd::Stated, 2));
+        assert!(looks(&[ends()], ListEnd::Stated, 2) && !looks(&[Signals { ends_cursor: true, ..ends() }], ListEnd::Stated, 2));
+        assert!(looks(&[none(), none(), none()], ListEnd::EmptyPage, 2) && !looks(&[none(), none()], ListEnd::EmptyPage, 2));
+        assert!(looks(&[none(), total(5)], ListEnd::EmptyPage, 2) && !looks(&[none(), none(), none()], ListEnd::Counted, 2));
+        assert!(looks(&[Signals { says_first: true, ..none() }], ListEnd::EmptyPage, 0), "page 1 holds nothing");
+        let pager = Pager::new(&start, &Pagination::Auto, 500, None);
+        assert_eq!(pager.first_without_number(), at("?x=1&per_page=500"));
+        let of = |previous: Option<&str>, has_previous| {
+            let signals = Signals { previous: previous.map(str::to_owned), has_previous, ..Signals::default() };
+            pager.page_zero_of(&PageFacts { signals: &signals, records: 2, distinct: 2, first_came_before: false, url: &start })
+        };
+        assert_eq!(of(Some("?page=0"), true), Some(PageZero::Named(at("?page=0"))));
+        assert_eq!((of(None, true), of(None, false)), (Some(PageZero::Announced), None));
+        let page = Pagination::Page { parameter: "p".into(), first: 1, total: Total::default() };
+        let by_page = Pager::new(&start, &page, 500, None);
+        for (previous, place) in [("?p=0", Some(PageZero::Named(at("?p=0")))), ("?p=1", None), ("?x=0", None)] {
+            let signals = Signals { previous: Some(previous.into()), has_previous: true, ..Signals::default() };
+            let facts = PageFacts { signals: &signals, records: 2, distinct: 2, first_came_before: false, url: &start };
+            assert_eq!(by_page.page_zero_of(&facts), place, "{previous}");
+        }
     }
 
     #[test]

@@ -1,232 +1,35 @@
-//! Leases: which run works on which days of an output. They spare runs the work of merging twice, and tell who is at work.
+//! Leases in a bucket: they stand in the hint, which is replaced only in the version that was read.
 //!
-//! A lease is courtesy. That no commit is lost is the log's promise, and holds without any lease.
-//!
-//! In a folder, a lease is a locked file: the kernel lets go of it when the process dies, however it dies. In a bucket, the
-//! leases stand in the hint, which is replaced only in the version that was read. A lease there is renewed; whoever waits
-//! takes it over when it has not changed for its life on the waiter's own clock. So no clocks of two machines are
-//! compared, with one exception: whoever takes a lease withdraws those that say themselves that they are hours old.
-//! Its end also says what the run has installed: one put for both. What that is, is decided in [`protocol`](super::protocol).
+//! A lease is renewed by a thread. Whoever waits takes it over when it has not changed for its life on the waiter's own
+//! clock. So no clocks of two machines are compared, with one exception: whoever takes a lease withdraws those that say
+//! themselves that they are hours old. Its end also says what the run has installed: one put for both. What that is, is
+//! decided in [`protocol`](crate::store::protocol).
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Condvar, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    Commit, Head, Output, StoreError,
-    commit::Installer,
-    disk, folder,
-    hint::{Change, Hint, TakenUp},
-    moment::Moment,
-    places,
-    projection::{self, LeftCommit, OwnFiles, Settlement},
-};
+use super::{AlertsNote, Attempt, HeldLease, Holder, Lease, LeaseKind, ListedLease};
 use crate::{
-    cancel::Cancel,
-    model::{RunPace, UtcMicros, parse_time_text, span_text},
+    model::{RunPace, UtcMicros, span_text},
+    store::{
+        Commit, Output, StoreError,
+        commit::Installer,
+        hint::{Change, Hint, TakenUp},
+        moment::Moment,
+        process,
+        projection::{self, LeftCommit, OwnFiles, Settlement},
+    },
 };
-
-/// How often a waiting run looks again, in a folder and in a bucket.
-const POLL: Duration = Duration::from_millis(100);
-const POLL_BUCKET: Duration = Duration::from_millis(1000);
-
-/// Who looks whether a lease lives has its lock for a moment: a run waits for that in any case.
-const LOOK: Duration = Duration::from_millis(40);
 
 /// How long a lease in a bucket lives without being renewed.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// How long ago a run that is at work has renewed its lease at most, by the clocks of two machines.
-const RENEWED_WITHIN: Duration = Duration::from_secs(120);
-
-/// The days that a run may change: `[from, until)` as ISO dates, which sort by time. An open end is `None`.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct Scope {
-    /// The first day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// The day after the last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-}
-
-impl Scope {
-    /// Whether two scopes have a day in common.
-    pub fn overlaps(&self, other: &Scope) -> bool {
-        let is_before = |one: &Scope, other: &Scope| one.until.as_ref().zip(other.from.as_ref()).is_some_and(|(until, from)| until <= from);
-        !is_before(self, other) && !is_before(other, self)
-    }
-}
-
-/// A run that has a lease.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Holder {
-    /// The run.
-    pub run_id: String,
-    /// Its process.
-    pub pid: u32,
-    /// Its machine.
-    pub host: String,
-    /// When it took the lease, RFC 3339.
-    pub since: String,
-    /// The days that it may change.
-    #[serde(flatten)]
-    pub scope: Scope,
-}
-
-/// A lease that is listed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HeldLease {
-    /// Who took it.
-    pub holder: Holder,
-    /// For how long it was not renewed, if that is longer than a run at work leaves it: the run is dead, or its machine sleeps. The
-    /// clocks of two machines are compared. Never in a folder, where the kernel tells.
-    pub silent_for: Option<Duration>,
-}
-
-/// Why a lease was not had.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Another run holds days that this one needs.
-    #[error("another run holds {output}: {}; wait for it with --lock-wait", holder.as_ref().map_or("it has not said its name yet".to_owned(), |holder| format!("run {} (process {} on {}, since {})", holder.run_id, holder.pid, holder.host, holder.since)))]
-    Held {
-        /// The output.
-        output: String,
-        /// Who it is, where that can be read.
-        holder: Option<Box<Holder>>,
-    },
-    /// A signal came while waiting.
-    #[error("interrupted while waiting for the output")]
-    Interrupted,
-    /// The lease can't be written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What a run knows at its end of the file of the open alerts.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub enum AlertsNote {
-    /// It has not looked at it.
-    #[default]
-    Untouched,
-    /// It says this, and the run has left it as it was.
-    Read(String),
-    /// It says this, since the run has written it.
-    Written(String),
-    /// The run may have written it.
-    Unknown,
-}
-
-impl AlertsNote {
-    /// What the hint says of the file afterwards. Another run may have written it too, unless this one was alone.
-    fn write_to(&self, company: Company, known: &mut Option<String>) {
-        match (self, company) {
-            (AlertsNote::Read(text) | AlertsNote::Written(text), Company::Alone) => *known = Some(text.clone()),
-            (AlertsNote::Written(_), Company::Others) | (AlertsNote::Unknown, _) => *known = None,
-            (AlertsNote::Read(_), Company::Others) | (AlertsNote::Untouched, _) => {}
-        }
-    }
-}
-
-/// Whether other runs had leases while a run had its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Company {
-    Alone,
-    Others,
-}
-
-/// A lease, held until it is dropped.
-#[derive(Debug)]
-pub struct Lease {
-    kind: LeaseKind,
-    waited: bool,
-}
-
-#[derive(Debug)]
-enum LeaseKind {
-    Folder { file: File, path: PathBuf },
-    Bucket(Box<BucketLease>),
-}
-
+/// What only a lease in a bucket keeps: notes for the end of the lease, and what was known when it was taken.
 impl Lease {
-    /// Takes a lease, waiting up to `wait` for other runs with days in common. `head` is what was just read of the log: it spares a
-    /// request.
-    ///
-    /// # Errors
-    /// [`LockError`].
-    pub fn acquire(output: &Output, holder: &Holder, wait: Duration, cancel: &Cancel, head: Option<&Head>) -> Result<Lease, LockError> {
-        let started = Instant::now();
-        let mut watch = Watch::default();
-        let mut known = head.map(|head| head.hint.clone());
-        let mut waited = false;
-        loop {
-            let attempt = match output.folder() {
-                Some(root) => try_folder(root, holder)?,
-                None => try_bucket(output, holder, &mut watch, known.take())?,
-            };
-            let other = match attempt {
-                Attempt::Had(kind) => return Ok(Lease { kind, waited }),
-                Attempt::Held(other) => other,
-            };
-            if cancel.is_stopped() {
-                return Err(LockError::Interrupted);
-            }
-            let (poll, least) = if output.folder().is_some() { (POLL, LOOK) } else { (POLL_BUCKET, Duration::ZERO) };
-            if started.elapsed() >= wait.max(least) {
-                return Err(LockError::Held { output: output.location(), holder: Some(Box::new(other)) });
-            }
-            waited = true;
-            sleep(poll.min(wait.max(least)), cancel);
-        }
-    }
-
-    /// Whether the run had to wait: what it read of the layer before may be old.
-    pub fn has_waited(&self) -> bool {
-        self.waited
-    }
-
-    /// Verifies that the lease is still this run's, as far as that can be known without asking others.
-    ///
-    /// # Errors
-    /// Somebody removed the state of the output while the run was at work.
-    pub fn verify(&self) -> Result<(), StoreError> {
-        let LeaseKind::Folder { file, path } = &self.kind else { return Ok(()) };
-        if is_at(file, path) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
-    }
-
-    /// The leases on a part of the output now.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn listed(output: &Output) -> Result<Vec<HeldLease>, StoreError> {
-        match output.folder() {
-            Some(root) => Ok(living(root)?.into_iter().map(|holder| HeldLease { holder, silent_for: None }).collect()),
-            None => {
-                let (leases, now) = (Hint::read(output)?.notes.leases, UtcMicros::now());
-                let held = |lease: ListedLease| HeldLease { silent_for: lease.silent_for(now), holder: lease.holder };
-                Ok(leases.into_iter().filter(|lease| !lease.is_dead(now)).map(held).collect())
-            }
-        }
-    }
-
-    /// The run that has been at work on a part of the output for the longest time; `None` if none is at work.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn at_work(output: &Output) -> Result<Option<Holder>, StoreError> {
-        let at_work = Lease::listed(output)?.into_iter().filter(|held| held.silent_for.is_none());
-        Ok(at_work.map(|held| held.holder).min_by(|one, other| one.since.cmp(&other.since)))
-    }
-
     /// What the file of the open alerts says, if that was known when the lease was taken, and no other run was at work.
     pub fn known_alerts(&self) -> Option<&str> {
         let LeaseKind::Bucket(lease) = &self.kind else { return None };
@@ -255,7 +58,7 @@ impl Lease {
     ///
     /// # Errors
     /// I/O errors. The record must not be put then: nobody would look for it.
-    pub(super) fn begin_commit(&self, record: &Commit) -> Result<Option<Hint>, StoreError> {
+    pub(in crate::store) fn begin_commit(&self, record: &Commit) -> Result<Option<Hint>, StoreError> {
         let LeaseKind::Bucket(lease) = &self.kind else { return Ok(None) };
         lease.settle()?;
         let known = lease.stand_in_hint()?;
@@ -264,12 +67,12 @@ impl Lease {
     }
 
     /// Notes that it did not put it, and never will.
-    pub(super) fn abandon_commit(&self) {
+    pub(in crate::store) fn abandon_commit(&self) {
         self.publish(|publishing| publishing.begun = None);
     }
 
     /// Notes what became of the files of its commit. The end of the lease tells it to others.
-    pub(super) fn note_installed(&self, files: OwnFiles) {
+    pub(in crate::store) fn note_installed(&self, files: OwnFiles) {
         self.publish(|publishing| match files {
             OwnFiles::Told => publishing.begun = None,
             OwnFiles::ToTell(settlement) => (publishing.begun, publishing.settlement) = (None, Some(*settlement)),
@@ -284,302 +87,27 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let is_held = self.verify().is_ok();
-        match &mut self.kind {
-            // A file that stays is not locked any more, and counts for nothing. Another run's file of this name stays.
-            LeaseKind::Folder { path, .. } if is_held => drop(fs::remove_file(path)),
-            LeaseKind::Folder { .. } => {}
-            LeaseKind::Bucket(lease) => lease.release(),
+impl AlertsNote {
+    /// What the hint says of the file afterwards. Another run may have written it too, unless this one was alone.
+    fn write_to(&self, company: Company, known: &mut Option<String>) {
+        match (self, company) {
+            (AlertsNote::Read(text) | AlertsNote::Written(text), Company::Alone) => *known = Some(text.clone()),
+            (AlertsNote::Written(_), Company::Others) | (AlertsNote::Unknown, _) => *known = None,
+            (AlertsNote::Read(_), Company::Others) | (AlertsNote::Untouched, _) => {}
         }
     }
 }
 
-fn sleep(span: Duration, cancel: &Cancel) {
-    let until = Instant::now() + span;
-    while Instant::now() < until && !cancel.is_stopped() {
-        thread::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())));
-    }
-}
-
-/// What came of one attempt.
-enum Attempt {
-    Had(LeaseKind),
-    Held(Holder),
-}
-
-/// Takes a lease in a folder, unless a living run holds days in common. The lock of the list is held meanwhile.
-fn try_folder(root: &Path, holder: &Holder) -> Result<Attempt, StoreError> {
-    let _lock = lock_list(root)?;
-    folder::create_durably(&root.join(places::LEASES))?;
-    if let Some(other) = living(root)?.into_iter().find(|other| other.run_id != holder.run_id && other.scope.overlaps(&holder.scope)) {
-        return Ok(Attempt::Held(other));
-    }
-    let path = root.join(places::lease(&holder.run_id));
-    let mut file = open_lock(&path)?;
-    file.lock().map_err(StoreError::io("lock", &path))?;
-    write_holder(&mut file, holder).map_err(StoreError::io("write", &path))?;
-    Ok(Attempt::Had(LeaseKind::Folder { file, path }))
-}
-
-/// The lock of the list of leases. A run that has written nothing removes it with its folder: then both are made again.
-fn lock_list(root: &Path) -> Result<File, StoreError> {
-    const TRIES: usize = 100;
-    let path = root.join(places::LEASES_LOCK);
-    for _ in 0..TRIES {
-        folder::create_durably(&root.join(places::STATE))?;
-        let lock = match open_lock(&path) {
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
-            opened => opened?,
-        };
-        lock.lock().map_err(StoreError::io("lock", &path))?;
-        if is_at(&lock, &path) {
-            return Ok(lock);
-        }
-    }
-    Err(StoreError::StateRemoved { path })
-}
-
-/// Whether an open file still lies at a path.
-fn is_at(file: &File, path: &Path) -> bool {
-    let is_same = |held: &fs::Metadata| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
-    file.metadata().is_ok_and(|held| is_same(&held))
-}
-
-fn open_lock(path: &Path) -> Result<File, StoreError> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::io("open", path))
-}
-
-/// The holders of the leases in a folder whose processes live. Leases of dead ones are removed.
-fn living(root: &Path) -> Result<Vec<Holder>, StoreError> {
-    let folder = root.join(places::LEASES);
-    let entries = match folder.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("list", &folder)(error)),
-    };
-    let mut holders = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(StoreError::io("list", &folder))?.path();
-        match look(&path)? {
-            Looked::Gone => {}
-            Looked::Alive(holder) => holders.push(holder),
-            Looked::Dead => {
-                // Another user's file may stay: it is not locked, and counts for nothing.
-                let _ = fs::remove_file(&path);
-            }
-        }
-    }
-    Ok(holders)
-}
-
-enum Looked {
-    Gone,
-    Dead,
-    Alive(Holder),
-}
-
-/// Whether the run of a lease lives. A shared lock: several commands may look at once.
-fn look(path: &Path) -> Result<Looked, StoreError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Looked::Gone),
-        Err(error) => return Err(StoreError::io("open", path)(error)),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Looked::Dead),
-        Err(TryLockError::WouldBlock) => Ok(Looked::Alive(holder_of(&mut file, path))),
-        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
-    }
-}
-
-/// Whether the run of this name has a lease in a folder, and lives.
-pub(super) fn lives(root: &Path, run_id: &str) -> bool {
-    matches!(look(&root.join(places::lease(run_id))), Ok(Looked::Alive(_)))
-}
-
-/// The holder of a file that is locked. One that has not written its name holds everything at the latest since the file was written.
-fn holder_of(file: &mut File, path: &Path) -> Holder {
-    let run_id = path.file_stem().map_or("unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-    let unknown = |file: &File| {
-        let written = file.metadata().and_then(|metadata| metadata.modified()).ok();
-        let micros = written.and_then(|time| i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok());
-        let since = micros.and_then(UtcMicros::new).unwrap_or_else(UtcMicros::now);
-        Holder { run_id, pid: 0, host: "unknown".to_owned(), since: since.rfc3339(), scope: Scope::default() }
-    };
-    read_holder(file).unwrap_or_else(|_| unknown(file))
-}
-
-fn read_holder(file: &mut File) -> io::Result<Holder> {
-    let mut text = String::new();
-    file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
-}
-
-fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(&serde_json::to_vec(holder)?)
-}
-
-/// A lease in a bucket.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct ListedLease {
-    #[serde(flatten)]
-    holder: Holder,
-    /// What tells this process from any other.
-    process: String,
-    /// How often it was renewed.
-    renewed: u64,
-    /// When it was taken or renewed last, RFC 3339, by the clock of its holder. Versions before did not write it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    renewed_at: Option<String>,
-    /// When a command first found that `renewed_at` can't be right, RFC 3339, by the clock of that command. A renewal
-    /// removes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    doubted_at: Option<String>,
-}
-
-impl ListedLease {
-    /// A lease that this process takes now.
-    fn taken(holder: Holder) -> ListedLease {
-        ListedLease { holder, process: this_process(), renewed: 0, renewed_at: Some(UtcMicros::now().rfc3339()), doubted_at: None }
-    }
-
-    fn renew(&mut self) {
-        self.renewed += 1;
-        self.renewed_at = Some(UtcMicros::now().rfc3339());
-        self.doubted_at = None;
-    }
-
-    /// The run that holds it.
-    pub(super) fn run_id(&self) -> &str {
-        &self.holder.run_id
-    }
-
-    /// The run that holds it, as one that may commit.
-    pub(super) fn installer(&self) -> Installer {
-        Installer { name: self.holder.run_id.clone(), since: self.holder.since.clone() }
-    }
-
-    /// Whether it is the same as another one, perhaps renewed since.
-    fn is_of(&self, other: &ListedLease) -> bool {
-        self.holder.run_id == other.holder.run_id && self.process == other.process
-    }
-
-    /// Whether nobody holds it any more, as far as that can be known at once.
-    fn is_dead(&self, now: UtcMicros) -> bool {
-        is_dead(&self.process) || self.is_given_up(now)
-    }
-
-    /// Whether its holder has not renewed it for so long that it is dead or asleep. The clocks of two machines differ
-    /// by less than that. Where it does not say when it was renewed, the time since that was first found counts.
-    fn is_given_up(&self, now: UtcMicros) -> bool {
-        let alive_at = self.renewal(now).or_else(|| self.doubted_at.as_deref().and_then(parse_time_text));
-        alive_at.is_some_and(|alive_at| micros_between(alive_at, now) > Installer::GONE_AFTER.as_micros())
-    }
-
-    /// When it was renewed, as it says itself. `None`: it does not say it, or names a time by which no clock can be
-    /// ahead.
-    fn renewal(&self, now: UtcMicros) -> Option<UtcMicros> {
-        self.renewed_at.as_deref().and_then(parse_time_text).filter(|renewed_at| !is_far_ahead(*renewed_at, now))
-    }
-
-    /// Notes when it was first found that nobody knows when it was renewed. Returns whether that is new.
-    fn note_doubt(&mut self, now: UtcMicros) -> bool {
-        let noted = self.doubted_at.as_deref().and_then(parse_time_text).filter(|noted| !is_far_ahead(*noted, now));
-        let is_new = self.renewal(now).is_none() && noted.is_none();
-        if is_new {
-            self.doubted_at = Some(now.rfc3339());
-        }
-        is_new
-    }
-
-    /// Whether its holder seems to be at work: what may wait is left to it then.
-    pub(super) fn is_at_work(&self, now: UtcMicros) -> bool {
-        let is_recent =
-            |renewed_at: UtcMicros| micros_between(renewed_at, now).max(micros_between(now, renewed_at)) <= RENEWED_WITHIN.as_micros();
-        !is_dead(&self.process) && self.renewal(now).is_some_and(is_recent)
-    }
-
-    /// For how long it was not renewed, if that is longer than a run at work leaves it. `None` also where that is not known.
-    fn silent_for(&self, now: UtcMicros) -> Option<Duration> {
-        let micros = micros_between(self.renewal(now)?, now);
-        (micros > RENEWED_WITHIN.as_micros()).then(|| Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
-    }
-
-    /// The lease as its holder wrote it, without what others have noted there.
-    fn of_holder(&self) -> ListedLease {
-        ListedLease { doubted_at: None, ..self.clone() }
-    }
-}
-
-/// Whether a moment lies so far ahead that no clock of a machine explains it.
-fn is_far_ahead(moment: UtcMicros, now: UtcMicros) -> bool {
-    micros_between(now, moment) > Installer::GONE_AFTER.as_micros()
-}
-
-/// The microseconds from one moment to another; 0 if it is an earlier one.
-fn micros_between(from: UtcMicros, until: UtcMicros) -> u128 {
-    u128::try_from(until.micros().saturating_sub(from.micros())).unwrap_or(0)
-}
-
-/// What tells this process from any other, on this machine and elsewhere: the boot, the namespace of process ids, the id and the
-/// start of the process.
-pub(super) fn this_process() -> String {
-    let pid = std::process::id();
-    let start = process_start(pid).unwrap_or_default();
-    format!("{}:{pid}:{start}", process_space())
-}
-
-/// The boot of the machine and the namespace of process ids.
-fn process_space() -> &'static str {
-    static SPACE: LazyLock<String> = LazyLock::new(read_process_space);
-    &SPACE
-}
-
-fn read_process_space() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let space = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
-    // The name of the namespace has a colon, which is what separates the parts.
-    format!("{}/{}", boot.trim(), space.replace(':', "-"))
-}
-
-/// A short name of this machine and its namespace of process ids.
-pub(super) fn machine() -> String {
-    disk::checksum(process_space().as_bytes())[..8].to_owned()
-}
-
-/// Whether a process of this machine runs.
-pub(super) fn is_running(pid: u32) -> bool {
-    process_start(pid).is_some()
-}
-
-/// When a process started, in ticks since the boot; `None` if there is no such process.
-pub(super) fn process_start(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in brackets, may hold spaces.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    if matches!(fields.next(), Some("Z" | "X")) {
-        return None;
-    }
-    fields.nth(18).map(str::to_owned)
-}
-
-/// Whether a process is known to be dead: it ran in this space, and runs no more.
-fn is_dead(process: &str) -> bool {
-    let Some((space, rest)) = process.split_once(':') else { return false };
-    let Some((pid, start)) = rest.split_once(':') else { return false };
-    let Ok(pid) = pid.parse() else { return false };
-    !space.starts_with('/') && space == process_space() && process_start(pid).as_deref() != Some(start)
+/// Whether other runs had leases while a run had its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Company {
+    Alone,
+    Others,
 }
 
 /// What a waiter has seen of the leases that it waits for, each since when.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     seen: Vec<(ListedLease, Instant)>,
 }
 
@@ -604,7 +132,7 @@ impl Watch {
 
 /// The lease of a run in a bucket. A thread renews it.
 #[derive(Debug)]
-struct BucketLease {
+pub(super) struct BucketLease {
     output: Output,
     /// As it was taken.
     own: ListedLease,
@@ -748,14 +276,14 @@ impl RenewerSignal {
 }
 
 /// Takes a lease in a bucket, unless a run holds days in common that has not expired.
-fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option<Hint>) -> Result<Attempt, StoreError> {
+pub(super) fn try_take(output: &Output, holder: &Holder, watch: &mut Watch, known: Option<Hint>) -> Result<Attempt, StoreError> {
     let own = ListedLease::taken(holder.clone());
     let now = UtcMicros::now();
     let (mut held, mut given_up, mut company) = (None, Vec::new(), Company::Others);
     let known = Hint::change(output, known, |hint| {
         let notes = &mut hint.notes;
         // Also those of other days: they would stand there for ever.
-        notes.withdraw(now, |lease| is_dead(&lease.process));
+        notes.withdraw(now, |lease| process::is_dead(&lease.process));
         given_up = notes.withdraw(now, |lease| lease.is_given_up(now));
         let mut has_news = false;
         for lease in &mut notes.leases {
@@ -783,6 +311,13 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
     }
     given_up.iter().for_each(warn_given_up);
     Ok(Attempt::Had(LeaseKind::Bucket(Box::new(BucketLease::keep(output.clone(), own, known, company)))))
+}
+
+/// The leases that the hint lists and that are held, as far as that can be known at once.
+pub(super) fn listed(output: &Output) -> Result<Vec<HeldLease>, StoreError> {
+    let (leases, now) = (Hint::read(output)?.notes.leases, UtcMicros::now());
+    let held = |lease: ListedLease| HeldLease { silent_for: lease.silent_for(now), holder: lease.holder };
+    Ok(leases.into_iter().filter(|lease| !lease.is_dead(now)).map(held).collect())
 }
 
 /// Says whose lease was withdrawn because nobody renews it.
@@ -859,7 +394,7 @@ impl BucketLease {
     }
 
     /// Gives the lease back, and tells what the run has installed.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         self.signal.lock().is_stopped = true;
         self.signal.changed.notify_all();
         if let Some(renewer) = self.renewer.take() {
@@ -922,50 +457,21 @@ fn renew(output: &Output, own: &ListedLease, signal: &RenewerSignal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{counting::CountingStore, faulty::Scripted, memory::MemoryStore, scratch::Scratch};
-
-    fn holder(run_id: &str, from: Option<&str>, until: Option<&str>) -> Holder {
-        let scope = Scope { from: from.map(str::to_owned), until: until.map(str::to_owned) };
-        Holder { run_id: run_id.into(), pid: 7, host: "here".into(), since: "2026-01-01T00:00:00Z".into(), scope }
-    }
-
-    fn acquire(output: &Output, holder: &Holder, wait: Duration) -> Result<Lease, LockError> {
-        Lease::acquire(output, holder, wait, &Cancel::default(), None)
-    }
-
-    #[test]
-    fn scopes_overlap_where_they_have_a_day_in_common() {
-        let scope = |from: Option<&str>, until: Option<&str>| holder("x", from, until).scope;
-        let (january, february) = (scope(Some("2026-01-01"), Some("2026-02-01")), scope(Some("2026-02-01"), None));
-        assert!(!january.overlaps(&february) && !february.overlaps(&january));
-        assert!(january.overlaps(&scope(None, None)) && january.overlaps(&scope(Some("2026-01-31"), Some("2026-02-02"))));
-        assert!(scope(None, Some("2026-01-02")).overlaps(&january));
-    }
-
-    #[test]
-    fn the_second_is_told_who_the_first_is_and_gets_it_afterwards() {
-        let dir = tempfile::tempdir().unwrap();
-        let output = Output::new(dir.path().to_owned());
-        let first = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
-        let error = acquire(&output, &holder("two", None, None), Duration::ZERO).unwrap_err();
-        assert!(error.to_string().contains("run one (process 7 on here, since 2026-01-01T00:00:00Z)"), "{error}");
-        let waiting =
-            thread::spawn(move || acquire(&output, &holder("two", None, None), Duration::from_secs(10)).map(|lease| lease.has_waited()));
-        thread::sleep(Duration::from_millis(150));
-        drop(first);
-        assert!(waiting.join().unwrap().unwrap());
-    }
-
-    #[test]
-    fn disjoint_days_are_held_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let output = Output::new(dir.path().to_owned());
-        let _first = acquire(&output, &holder("one", Some("2026-01-01"), Some("2026-01-08")), Duration::ZERO).unwrap();
-        let _second = acquire(&output, &holder("two", Some("2026-01-08"), Some("2026-01-15")), Duration::ZERO).unwrap();
-        let third = acquire(&output, &holder("three", Some("2026-01-14"), None), Duration::ZERO);
-        assert!(matches!(third, Err(LockError::Held { holder: Some(holder), .. }) if holder.run_id == "two"));
-        assert_eq!(Lease::listed(&output).unwrap().len(), 2);
-    }
+    use crate::{
+        model::parse_time_text,
+        store::{
+            LockError,
+            counting::CountingStore,
+            faulty::Scripted,
+            lease::{
+                listed::micros_between,
+                tests::{acquire, holder, listed},
+            },
+            memory::MemoryStore,
+            places,
+            scratch::Scratch,
+        },
+    };
 
     #[test]
     fn a_lease_that_is_released_before_its_renewer_waits_is_released_at_once() {
@@ -975,11 +481,6 @@ mod tests {
         let began = Instant::now();
         renew(&output, &listed("one", None, None), &RenewerSignal { state, changed: Condvar::new() });
         assert!(began.elapsed() < LIFE / 6, "{:?}", began.elapsed());
-    }
-
-    /// A lease of another machine, as a version lists it that does not say when it was renewed.
-    fn listed(run_id: &str, from: Option<&str>, until: Option<&str>) -> ListedLease {
-        ListedLease { holder: holder(run_id, from, until), process: "elsewhere:7:1".into(), renewed: 0, renewed_at: None, doubted_at: None }
     }
 
     fn renewed_ago(lease: ListedLease, ago: Duration) -> ListedLease {
@@ -1068,14 +569,6 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_a_version_that_does_not_say_when_it_was_renewed_is_read_as_it_was_written() {
-        let text = r#"{"run_id":"one","pid":7,"host":"here","since":"2026-01-01T00:00:00Z","process":"elsewhere:7:1","renewed":0}"#;
-        let read: ListedLease = serde_json::from_str(text).unwrap();
-        assert_eq!(read, listed("one", None, None));
-        assert_eq!(serde_json::to_string(&read).unwrap(), text);
-    }
-
-    #[test]
     fn a_lease_says_when_it_was_taken_and_when_it_was_renewed() {
         let output = bucket_with(&Arc::default(), Vec::new());
         let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
@@ -1155,7 +648,7 @@ mod tests {
         hint.notes.leases = vec![dead.clone(), living.clone()];
         hint.put(&output).unwrap();
         let long_ago = Instant::now().checked_sub(LIFE).unwrap();
-        let attempt = |watch: &mut Watch| try_bucket(&output, &holder("all", None, None), watch, None).unwrap();
+        let attempt = |watch: &mut Watch| try_take(&output, &holder("all", None, None), watch, None).unwrap();
 
         let mut watch = Watch { seen: vec![(dead.clone(), long_ago)] };
         assert!(matches!(attempt(&mut watch), Attempt::Held(other) if other.run_id == "living"));
@@ -1167,42 +660,5 @@ mod tests {
         watch.seen.iter_mut().for_each(|(_, since)| *since = long_ago);
         assert!(matches!(attempt(&mut watch), Attempt::Had(_)), "neither has changed for its life");
         assert_eq!(named_in(&output), ["dead", "living"], "each may still commit");
-    }
-
-    #[test]
-    fn the_holder_is_named_only_while_it_holds_the_output() {
-        let dir = tempfile::tempdir().unwrap();
-        let output = Output::new(dir.path().to_owned());
-        assert_eq!(Lease::listed(&output).unwrap(), [], "no run has ever been here");
-        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
-        assert_eq!(Lease::at_work(&output).unwrap(), Some(holder("one", None, None)));
-        fs::write(output.at(places::lease("one")), "{").unwrap();
-        let unknown = Lease::at_work(&output).unwrap().unwrap();
-        assert_eq!((unknown.run_id.as_str(), unknown.pid), ("one", 0), "a holder without a name holds it all the same");
-        drop(lease);
-        assert_eq!(Lease::listed(&output).unwrap(), []);
-        assert!(acquire(&output, &holder("two", None, None), Duration::ZERO).is_ok());
-    }
-
-    #[test]
-    fn a_lease_whose_file_was_removed_is_not_held_any_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let output = Output::new(dir.path().to_owned());
-        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
-        assert!(lease.verify().is_ok());
-        fs::remove_dir_all(output.at(places::STATE)).unwrap();
-        assert!(matches!(lease.verify(), Err(StoreError::StateRemoved { .. })));
-        let _second = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
-        assert!(lease.verify().is_err(), "another file of the same name");
-    }
-
-    #[test]
-    fn a_process_is_known_to_be_dead_only_on_its_own_machine() {
-        let own = this_process();
-        assert!(!is_dead(&own));
-        let (space, rest) = own.split_once(':').unwrap();
-        let (pid, _) = rest.split_once(':').unwrap();
-        assert!(is_dead(&format!("{space}:{pid}:1")), "the same number, and another process");
-        assert!(!is_dead(&format!("elsewhere:{pid}:1")) && !is_dead("") && !is_dead(":::"));
     }
 }

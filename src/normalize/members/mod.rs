@@ -4,114 +4,39 @@
 //! Nested objects become columns `outer_inner`; an array stays JSON. Names of columns are lower case. Does not use the network
 //! or the disk, and does not decide which version of a member wins.
 
+mod member_masks;
+mod member_rows;
+mod source_columns;
+
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashSet},
 };
 
-use hashbrown::HashMap;
+pub use member_rows::{MemberCounts, Members, NO_COLUMN};
 
+use self::source_columns::{ExtraPlace, SourceColumn, SourceColumns, SourceRow};
 use super::{
     amount::amount,
     fields::{Field, PathTrie},
     limits,
-    mask::{DocumentMasks, RecordsOf, ValueMask},
+    mask::DocumentMasks,
     prefix::IdPrefix,
     scalar::Scalar,
     walk::{Captured, Maps},
 };
 use crate::{
     model::{
-        CellTypes, ColumnType, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME, LONGEST_TEXT, Pairs, RawRecord, TextTable,
-        fitting_text,
+        CellTypes, ColumnType, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME, LONGEST_TEXT, Pairs, RawRecord, fitting_text,
     },
     settings::{FieldRule, Limits, Masks, Profile, Shop, TimeText, Units},
 };
-
-/// The levels of nested objects that become columns; deeper objects stay JSON.
-const MAX_DEPTH: usize = 4;
 
 /// The maximum number of columns of a dimension, a little less than Redshift's 1,600.
 pub const MOST_COLUMNS: usize = 1500;
 
 /// Names that a warning lists.
 const LISTED: usize = 5;
-
-/// The counts of the records of a source.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct MemberCounts {
-    /// Records in total.
-    pub records_read: u64,
-    /// Records that are not JSON objects, or exceed a limit.
-    pub records_malformed: u64,
-    /// Records without a valid key.
-    pub records_without_key: u64,
-    /// Values that are present but invalid.
-    pub values_unreadable: u64,
-    /// Texts that were cut.
-    pub texts_cut: u64,
-}
-
-/// The rows of a source of users or products.
-#[derive(Default)]
-pub struct Members {
-    /// The fixed columns that the source has, as canonical texts, and the extra columns, trimmed.
-    pub table: TextTable,
-    /// The names of the columns in the source.
-    pub source_columns: Vec<String>,
-    /// The counts of the records.
-    pub counts: MemberCounts,
-}
-
-/// Stands in a cell for which the file of the row has no column: what is known of the member stays. No text holds U+0000.
-pub const NO_COLUMN: &str = "\0";
-
-impl Members {
-    /// The rows of several files of one source, in their order. A row takes what its file has no column for from the row of the same
-    /// member before it, or has [`NO_COLUMN`] there.
-    pub fn of_files(spec: &DimensionSpec, mut files: Vec<Members>) -> Members {
-        if files.len() < 2 {
-            return files.pop().unwrap_or_default();
-        }
-        let mut all = Members::default();
-        for name in files.iter().flat_map(|file| file.table.names()) {
-            all.table.column_or_add(name);
-        }
-        let mut latest: HashMap<&str, usize> = HashMap::new();
-        for file in &files {
-            all.counts.add(file.counts);
-            all.source_columns
-                .extend(file.source_columns.iter().filter(|name| !all.source_columns.contains(name)).cloned().collect::<Vec<_>>());
-            let places: Vec<Option<usize>> = all.table.names().iter().map(|name| file.table.column(name)).collect();
-            let key = file.table.column(spec.key());
-            for row in 0..file.table.height() {
-                let key = key.and_then(|key| file.table.cell(row, key)).unwrap_or_default();
-                let before = latest.insert(key, all.table.height());
-                for (column, place) in places.iter().enumerate() {
-                    let text = match place {
-                        Some(place) => file.table.cell(row, *place).map(str::to_owned),
-                        None => before.map_or(Some(NO_COLUMN), |before| all.table.cell(before, column)).map(str::to_owned),
-                    };
-                    if let Some(text) = text {
-                        all.table.set(column, &text);
-                    }
-                }
-                all.table.end_row();
-            }
-        }
-        all
-    }
-}
-
-impl MemberCounts {
-    fn add(&mut self, other: MemberCounts) {
-        self.records_read += other.records_read;
-        self.records_malformed += other.records_malformed;
-        self.records_without_key += other.records_without_key;
-        self.values_unreadable += other.values_unreadable;
-        self.texts_cut += other.texts_cut;
-    }
-}
 
 /// Converts the records of one source to rows, page by page. Each file has a normalizer of its own.
 pub struct MemberNormalizer {
@@ -170,74 +95,6 @@ struct PlacedPath {
     leaf: usize,
     /// The path joined with dots, and joined with underscores.
     names: [String; 2],
-}
-
-/// The columns of the records of the source.
-#[derive(Default)]
-struct SourceColumns {
-    /// Of the keys of the records themselves.
-    own: ColumnNames,
-    /// Of the keys within their objects.
-    nested: ColumnNames,
-    columns: Vec<SourceColumn>,
-    /// Names that occur twice in a record: they differ in case only, or a nested and a flat column have the same name.
-    ambiguous: BTreeSet<String>,
-    /// Columns that the dimension does not store.
-    left_out: BTreeSet<String>,
-    /// How long the names of the objects are that the value at hand lies in.
-    objects: Vec<usize>,
-}
-
-/// The keys that a name is made of, by the lengths of the names of its objects.
-fn keys(name: &str, objects: &[usize]) -> Vec<String> {
-    let starts = [0].into_iter().chain(objects.iter().map(|length| length + 1));
-    let ends = objects.iter().copied().chain([name.len()]);
-    starts.zip(ends).filter_map(|(start, end)| name.get(start..end)).map(|key| key.trim().to_lowercase()).collect()
-}
-
-/// The places of columns by their names.
-#[derive(Default)]
-struct ColumnNames {
-    /// As they are written.
-    written: HashMap<String, usize>,
-    /// In lower case.
-    folded: HashMap<String, usize>,
-}
-
-impl ColumnNames {
-    fn find(&self, name: &str) -> Option<usize> {
-        self.folded.get(name).or_else(|| self.folded.get(&name.to_lowercase())).copied()
-    }
-}
-
-struct SourceColumn {
-    name: String,
-    place: ExtraPlace,
-    /// The keys that its name is made of, outermost first, in lower case: those of objects and its own.
-    keys: Vec<String>,
-}
-
-/// Where the values of a source column go that no fixed column uses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ExtraPlace {
-    /// Not decided yet.
-    Undecided,
-    /// To a column of the table.
-    Column(usize),
-    /// Not stored; `finish` logs a warning.
-    LeftOut,
-    /// Not stored, because the profile fills the column of this name.
-    Replaced,
-}
-
-/// The raw values of one record, by source column.
-#[derive(Default)]
-struct SourceRow<'a> {
-    values: Vec<Option<Cow<'a, str>>>,
-    /// The columns that the record has, in its order; null counts too.
-    present: Vec<usize>,
-    /// Whether a fixed column uses the value.
-    taken: Vec<bool>,
 }
 
 impl MemberNormalizer {
@@ -580,74 +437,6 @@ impl MemberNormalizer {
     }
 }
 
-impl MemberNormalizer {
-    /// Masks the columns, once their values are final.
-    fn mask_columns(&mut self) {
-        if self.masks.is_empty() {
-            return;
-        }
-        for (place, name) in self.members.table.names().to_vec().iter().enumerate() {
-            let Some(mask) = self.mask_of(name) else { continue };
-            let fixed = self.spec.columns.iter().find(|fixed| fixed.name == name).map(|fixed| fixed.kind);
-            let is_empty = mask.omits() || fixed == Some(ColumnType::Timestamp);
-            let (table, prefix) = (&mut self.members.table, &self.prefix);
-            table.filter_map_column(place, |text| match fixed {
-                _ if is_empty => None,
-                Some(ColumnType::Id) => mask.masked(prefix.without(text)).map(|id| prefix.before(Cow::Owned(id)).into_owned()),
-                _ => mask.masked(text),
-            });
-        }
-    }
-
-    /// The mask of a column: its own, that of a column that may be made of the same value of the source, or that of an object which
-    /// the value lies in.
-    fn mask_of(&self, name: &str) -> Option<ValueMask> {
-        let own = |name: &str| ValueMask::of(&self.masks, name, RecordsOf::Source);
-        let same = || self.of_same_values(name).into_iter().find_map(own);
-        let around = || {
-            let keys = &self.source.columns[self.source.nested.find(name)?].keys;
-            (1..keys.len()).find_map(|outer| own(&keys[..outer].join("_")))
-        };
-        own(name).or_else(same).or_else(around)
-    }
-
-    /// Warns of columns that are not masked, and whose value lies under a key that is called as a masked column.
-    fn tell_unmasked_keys(&self) {
-        let is_masked_elsewhere = |column: &&SourceColumn| {
-            column.keys.iter().any(|key| self.masks.of(key).is_some())
-                && self.members.table.column(&column.name).is_some()
-                && self.mask_of(&column.name).is_none()
-        };
-        let columns: Vec<&str> = self.source.columns.iter().filter(is_masked_elsewhere).map(|column| column.name.as_str()).collect();
-        if !columns.is_empty() {
-            let (source, columns) = (self.spec.source, columns.join(", "));
-            tracing::warn!(
-                source,
-                columns,
-                "columns hold values under a key that is called as a masked column, and are not masked: mask them by their own names, if these are personal data"
-            );
-        }
-    }
-
-    /// The columns that may be made of the same values as a column. The key stays what it is, since facts are joined by it.
-    fn of_same_values<'s>(&'s self, name: &str) -> Vec<&'s str> {
-        let fixed = self.spec.columns.iter().zip(&self.fixed).map(|(column, rule)| match rule {
-            FixedRule::Placed { placed, .. } => (column.name, placed.names()),
-            FixedRule::Own { .. } => (column.name, column.from.to_vec()),
-        });
-        let placed = self.placed.iter().map(|column| (column.name.as_str(), column.field.names()));
-        let mut same = Vec::new();
-        for (column, sources) in fixed.chain(placed) {
-            if column == name && column != self.spec.key() {
-                same.extend(sources);
-            } else if sources.iter().any(|source| source.eq_ignore_ascii_case(name)) {
-                same.push(column);
-            }
-        }
-        same
-    }
-}
-
 impl PlacedField {
     /// The names of its columns in a flat source.
     fn names(&self) -> Vec<&str> {
@@ -681,98 +470,6 @@ impl PlacedField {
     }
 }
 
-impl SourceColumns {
-    /// The columns of a name in any case: that of the record itself before a nested one.
-    fn find(&self, name: &str) -> impl Iterator<Item = usize> {
-        [self.own.find(name), self.nested.find(name)].into_iter().flatten()
-    }
-
-    /// The columns of some names, best first. Keys of the record itself come before nested ones: an object `product` with an `id` must
-    /// not replace the product's own `id`.
-    fn places(&self, names: &[&str]) -> impl Iterator<Item = usize> {
-        [&self.own, &self.nested].into_iter().flat_map(move |level| names.iter().filter_map(move |name| level.find(name)))
-    }
-
-    /// Puts the values of an object into a row. The values of nested objects get the name `outer_inner`.
-    fn flatten<'a>(&mut self, prefix: &str, pairs: Pairs<'a>, depth: usize, row: &mut SourceRow<'a>) {
-        for (key, value) in pairs.0 {
-            let name = if prefix.is_empty() { key } else { Cow::Owned(format!("{prefix}_{key}")) };
-            if value.get().starts_with('{')
-                && depth < MAX_DEPTH
-                && let Ok(inner) = serde_json::from_str::<Pairs<'a>>(value.get())
-            {
-                self.objects.push(name.len());
-                self.flatten(&name, inner, depth + 1, row);
-                self.objects.pop();
-                continue;
-            }
-            let column = self.column(&name, depth);
-            if row.set(column, value.get()) == Kept::Earlier {
-                self.ambiguous.insert(name.into_owned());
-            }
-        }
-    }
-
-    fn column(&mut self, name: &str, depth: usize) -> usize {
-        let names = if depth == 0 { &mut self.own } else { &mut self.nested };
-        if let Some(&column) = names.written.get(name) {
-            return column;
-        }
-        let folded = name.trim().replace('\0', "").to_lowercase();
-        let column = names.folded.get(&folded).copied().unwrap_or_else(|| {
-            self.columns.push(SourceColumn { name: folded.clone(), place: ExtraPlace::Undecided, keys: keys(name, &self.objects) });
-            names.folded.insert(folded, self.columns.len() - 1);
-            self.columns.len() - 1
-        });
-        names.written.insert(name.to_owned(), column);
-        column
-    }
-}
-
-/// Which of two values of one column was kept.
-#[derive(PartialEq, Eq)]
-enum Kept {
-    Earlier,
-    New,
-}
-
-impl<'a> SourceRow<'a> {
-    fn clear(&mut self) {
-        for &column in &self.present {
-            self.values[column] = None;
-            self.taken[column] = false;
-        }
-        self.present.clear();
-    }
-
-    /// The value of the first of some columns that holds something, and which column it is.
-    fn first(&self, columns: impl Iterator<Item = usize>) -> (Scalar<'_>, Option<usize>) {
-        for column in columns {
-            let value = self.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
-            if value != Scalar::Missing {
-                return (value, Some(column));
-            }
-        }
-        (Scalar::Missing, None)
-    }
-
-    /// Sets a value. Keeps the first of two values that are not missing.
-    fn set(&mut self, column: usize, raw: &'a str) -> Kept {
-        if self.values.len() <= column {
-            self.values.resize(column + 1, None);
-            self.taken.resize(column + 1, false);
-        }
-        let holds = |raw: &str| Scalar::of(raw) != Scalar::Missing;
-        match &self.values[column] {
-            None => self.present.push(column),
-            Some(earlier) if holds(earlier) => return if holds(raw) { Kept::Earlier } else { Kept::New },
-            Some(_) => {}
-        }
-        self.values[column] = Some(Cow::Borrowed(raw));
-        Kept::New
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -781,7 +478,7 @@ mod tests {
         settings::{Skus, SourceKind, profile_of},
     };
 
-    fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
+    pub(super) fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
         let kind = if spec.name == DIM_USER.name { SourceKind::Users } else { SourceKind::Products };
         let profile = profile_of(kind, profile).unwrap();
         let mut normalizer = MemberNormalizer::new(spec, &profile, Limits::default());
@@ -790,7 +487,7 @@ mod tests {
     }
 
     /// The rows as `name=text`, without empty cells.
-    fn rows(members: &Members) -> Vec<String> {
+    pub(super) fn rows(members: &Members) -> Vec<String> {
         let table = &members.table;
         let cell = |row, (column, name): (usize, &String)| Some(format!("{name}={}", table.cell(row, column)?));
         (0..table.height())
@@ -808,46 +505,6 @@ mod tests {
         assert_eq!(rows(&found), ["sku=A product_id=1 name=x list_price=0.1000", "sku=2 product_id=2 name=n title=t"]);
         assert_eq!((found.counts.records_read, found.counts.records_without_key), (3, 1));
         assert_eq!(found.table.column("email"), None);
-    }
-
-    #[test]
-    fn objects_are_flattened_arrays_stay_json_and_the_last_of_a_repeated_key_counts() {
-        let record = r#"{"id":7.0,"address":{"city":"B","country":"DE","geo":{"lat":1.50}},"tags":["a"],"plan":"x","plan":"y","note":null,"\ud800":1}"#;
-        let found = members(DIM_USER, "", &[record, "7", "not json"]);
-        assert_eq!(
-            rows(&found),
-            ["user_id=7 country=DE address_city=B address_geo_lat=1.50 tags=[\"a\"] plan=y \u{fffd}\u{fffd}\u{fffd}=1"]
-        );
-        assert_eq!(found.counts.records_malformed, 2);
-        assert!(found.table.column("note").is_some(), "a column without values is kept");
-        let found = members(DIM_USER, "", &[r#"{"id":1,"address":null,"zip":null}"#, r#"{"id":2,"address":{"city":"B"}}"#]);
-        assert_eq!(found.table.names(), ["user_id", "address_city", "zip"], "an object that is null is not a column");
-    }
-
-    #[test]
-    fn names_that_differ_only_in_case_are_one_column_and_the_first_value_counts() {
-        let found = members(DIM_USER, "", &[r#"{"ID":1,"Name":"a","name":"b","plan":"","Plan":"gold"}"#]);
-        assert_eq!(rows(&found), ["user_id=1 name=a plan=gold"]);
-    }
-
-    #[test]
-    fn an_object_does_not_replace_what_the_record_says_itself() {
-        let found = members(
-            DIM_PRODUCT,
-            "",
-            &[
-                r#"{"product":{"id":"group","x":1},"id":"A","list":{"price":"1.00"},"price":"5.00"}"#,
-                r#"{"product":{"id":"only"}}"#,
-                r#"{"id":"B","a":{"b":1},"a_b":2}"#,
-            ],
-        );
-        assert_eq!(
-            rows(&found),
-            ["sku=A product_id=A list_price=5.0000 product_x=1", "sku=only product_id=only", "sku=B product_id=B a_b=1"]
-        );
-        assert_eq!(found.counts.values_unreadable, 2, "the names of fixed columns are theirs");
-        let found = members(DIM_USER, "", &[r#"{"user":{"id":"owner"},"user_id":"U1","created":{"at":"n/a"},"created_at":"2026-01-01"}"#]);
-        assert_eq!(rows(&found), ["user_id=U1 created_at=2026-01-01 00:00:00"]);
     }
 
     #[test]
@@ -921,28 +578,6 @@ mod tests {
         assert_eq!((name.len(), found.counts.texts_cut), (65_534, 1));
         let long_key = format!("{{\"id\":\"{}\"}}", "x".repeat(65_536));
         assert_eq!(members(DIM_USER, "", &[&long_key]).counts.records_without_key, 1);
-    }
-
-    #[test]
-    fn a_row_keeps_what_its_file_has_no_column_for() {
-        let file = |rows: &[&str]| members(DIM_USER, "", rows);
-        let files = vec![
-            file(&[r#"{"id":1,"plan":"gold"}"#, r#"{"id":2,"plan":"free"}"#]),
-            file(&[r#"{"id":1,"name":"Ann"}"#, r#"{"id":3,"name":"Cy"}"#]),
-            file(&[r#"{"id":1,"plan":""}"#]),
-        ];
-        let all = Members::of_files(&DIM_USER, files);
-        assert_eq!(
-            rows(&all),
-            [
-                "user_id=1 plan=gold name=\0",
-                "user_id=2 plan=free name=\0",
-                "user_id=1 plan=gold name=Ann",
-                "user_id=3 plan=\0 name=Cy",
-                "user_id=1 name=Ann"
-            ]
-        );
-        assert_eq!((all.counts.records_read, all.source_columns.len()), (5, 3));
     }
 
     #[test]

@@ -1,82 +1,44 @@
-//! The projection of the log: `curated/` and `dims/`, which plain readers of a prefix see, and the files that tell of a commit.
+//! Installs the files of commits in a bucket. A file is replaced only in the version that was seen, so that a writer
+//! that slept can't put an old file over a newer one.
 //!
-//! A commit counts before its files are installed. Whoever comes next completes what was cut off: every step may be done twice,
-//! by several at once. In a bucket a file is replaced only in the version that was seen, so that a writer that slept can't put an
-//! old file over a newer one. In a folder, who installs holds the lock.
-//!
-//! Decides nothing about several writers: which files are verified, what is installed and what the hint says is decided
-//! in [`protocol`](super::protocol).
+//! Makes the requests that [`protocol`](crate::store::protocol) asks for, one step after the other, and decides none of
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
 
-use serde::Deserialize;
-
-use super::{
-    Commit, Condition, Content, Head, Inlined, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
-    commit::{self, Installer, Told},
-    disk::{self, Fingerprint},
-    folder::create_durably,
-    hint::{Hint, HintUpdate, Progress, TakenUp, Unsettled},
-    output::at_once,
-    places,
-    protocol::{Answer, Footprint, Log, Projection, Step},
+use super::{CommitLog, There, Wanted};
+use crate::{
+    model::{UtcMicros, span_text},
+    store::{
+        Commit, Condition, Content, Head, Inlined, Key, ObjectRef, Output, PutError, StoreError, Tag,
+        commit::{self, Installer},
+        disk::Fingerprint,
+        hint::{Hint, HintUpdate, Progress, TakenUp, Unsettled},
+        output::at_once,
+        places,
+        protocol::{Answer, Footprint, Log, Projection, Step},
+    },
 };
-use crate::model::{UtcMicros, span_text};
 
 /// How many steps an installation takes at most while other writers come between. Without them it takes about five.
 const MOST_STEPS: usize = 200;
 
-/// How often a file that tells of a commit is tried to be put, while others replace it.
-const TELL_ATTEMPTS: usize = 5;
-
-/// What a commit wants at a place.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Wanted {
-    File(ObjectRef),
-    /// No file, or in a store that can't delete under a condition a file without rows.
-    Nothing(Option<ObjectRef>),
-    /// A file whose content stands in the record.
-    Text(String),
-}
-
-/// A file at its place in a bucket.
-#[derive(Clone, Debug)]
-struct There {
-    tag: Tag,
-    /// Its content; `None` where only the version is known.
-    content: Option<Fingerprint>,
-}
-
-impl Wanted {
-    /// Whether this is there already. A file whose content is unknown is not.
-    fn is_there(&self, there: Option<&There>) -> bool {
-        let Some(there) = there else { return matches!(self, Wanted::Nothing(_)) };
-        match self {
-            // Nothing can be put there.
-            Wanted::Nothing(None) => true,
-            Wanted::File(version) | Wanted::Nothing(Some(version)) => there.content == Some(version.fingerprint()),
-            Wanted::Text(text) => there.content == Some(Fingerprint::of(text.as_bytes())),
-        }
-    }
-}
-
 /// Finds the local file with the content of an object.
-pub(super) type LocalFile<'a> = dyn Fn(&ObjectRef) -> Option<PathBuf> + Sync + 'a;
+type LocalFile<'a> = dyn Fn(&ObjectRef) -> Option<PathBuf> + Sync + 'a;
 
 /// What the writer of a commit knows, which spares requests.
-pub(super) struct Known<'a> {
+pub(in crate::store) struct Known<'a> {
     /// The versions of places that the writer has read before its commit; `None` where nothing was.
-    pub(super) seen: &'a BTreeMap<Key, Option<Tag>>,
+    pub(in crate::store) seen: &'a BTreeMap<Key, Option<Tag>>,
     /// The local file with the content of an object.
-    pub(super) local: &'a LocalFile<'a>,
+    pub(in crate::store) local: &'a LocalFile<'a>,
     /// Small objects that the next run reads, by their places; `None` if those of before stay.
-    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
+    pub(in crate::store) copies: Option<BTreeMap<Key, Inlined>>,
 }
 
 impl Known<'_> {
@@ -91,127 +53,12 @@ impl Known<'_> {
     }
 }
 
-/// A commit, as an installation needs it.
-#[derive(Debug)]
-struct LoggedCommit {
-    footprint: Footprint<Installer, Key>,
-    wanted: BTreeMap<Key, Wanted>,
-    /// The files that tell of this commit alone.
-    told: Vec<Told>,
-}
-
-impl LoggedCommit {
-    fn of(commit: &Commit) -> LoggedCommit {
-        let mut wanted = BTreeMap::new();
-        wanted.extend(commit.put.iter().map(|Installed { key, version }| (key.clone(), Wanted::File(version.clone()))));
-        wanted.extend(commit.remove.iter().map(|Removed { key, empty }| (key.clone(), Wanted::Nothing(empty.clone()))));
-        let (of_layer, told): (Vec<Told>, Vec<Told>) = commit.told.iter().cloned().partition(is_of_layer);
-        wanted.extend(of_layer.into_iter().map(|Told { key, text }| (key, Wanted::Text(text))));
-        let footprint = Footprint { run: commit.installer(), keys: wanted.keys().cloned().collect() };
-        LoggedCommit { footprint, wanted, told }
-    }
-}
-
-/// The commits that an installation has read.
-#[derive(Default, Debug)]
-struct CommitLog {
-    commits: BTreeMap<u64, LoggedCommit>,
-}
-
-impl CommitLog {
-    fn add(&mut self, commit: &Commit) {
-        self.commits.insert(commit.number, LoggedCommit::of(commit));
-    }
-
-    /// Reads the commits that are to be verified after a hint, up to the newest one, unless they were read before.
-    fn read(&mut self, output: &Output, hint: &Hint, newest: &Commit) -> Result<(), StoreError> {
-        // The copy in a hint of a commit that is installed does not say what it told: beside an older hint, the log does.
-        if hint.installed() < newest.number && !newest.told.is_empty() {
-            self.add(newest);
-        }
-        let open = (hint.installed() + 1..=newest.number).chain(hint.commits_of_files());
-        let missing: BTreeSet<u64> = open.filter(|number| !self.commits.contains_key(number)).collect();
-        for number in missing {
-            // A commit that was removed as too old was installed long ago.
-            if let Some(commit) = commit::commit(output, number)? {
-                self.add(&commit);
-            }
-        }
-        Ok(())
-    }
-
-    /// What the newest commit up to a number wants at a place.
-    fn wanted(&self, number: u64, key: &Key) -> Option<&Wanted> {
-        self.commits.range(..=number).rev().find_map(|(_, commit)| commit.wanted.get(key))
-    }
-
-    /// Each of the places with the newest commit that changes it.
-    fn newest(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, u64> {
-        let newest = |key: &Key| self.commits.iter().rev().find(|(_, commit)| commit.wanted.contains_key(key)).map(|(number, _)| *number);
-        keys.iter().filter_map(|key| Some((key.clone(), newest(key)?))).collect()
-    }
-
-    /// Writes the files that tell of each of the commits after a number, up to another.
-    fn tell(&self, output: &Output, after: u64, up_to: u64) -> Result<(), StoreError> {
-        let mut commits = self.commits.iter().filter(|(number, _)| **number > after && **number <= up_to);
-        commits.try_for_each(|(_, commit)| tell(output, &commit.told))
-    }
-}
-
-impl Log<Installer, Key> for CommitLog {
-    type There = There;
-
-    fn footprint(&self, number: u64) -> Option<&Footprint<Installer, Key>> {
-        self.commits.get(&number).map(|commit| &commit.footprint)
-    }
-
-    fn wants(&self, number: u64, key: &Key, there: Option<&There>) -> bool {
-        self.wanted(number, key).is_none_or(|wanted| wanted.is_there(there))
-    }
-}
-
-/// Installs the files of all commits of a folder that are not known to be installed.
-///
-/// # Errors
-/// An object that is not whole: nothing is then moved. I/O errors.
-pub(super) fn complete_in_folder(output: &Output, head: &Head) -> Result<(), StoreError> {
-    let mut log = CommitLog::default();
-    log.read(output, &head.hint, &head.commit)?;
-    let number = head.commit.number;
-    let keys = head.hint.progress().keys_to_verify(number, &log);
-    let wanted: BTreeMap<Key, Wanted> = keys.into_iter().filter_map(|key| Some((key.clone(), log.wanted(number, &key)?.clone()))).collect();
-    wanted.values().try_for_each(|wanted| verify_object(output, wanted))?;
-    install_in_folder(output, &wanted)?;
-    log.tell(output, head.installed(), number)?;
-    tell_of_layer(output, &wanted)?;
-    put_hint_of_folder(output, &head.commit)
-}
-
-/// Notes in a folder that all commits up to this one are installed.
-///
-/// # Errors
-/// I/O errors.
-pub(super) fn put_hint_of_folder(output: &Output, record: &Commit) -> Result<(), StoreError> {
-    commit::answer_of(Hint::of_installed(record).put(output)).map(drop)
-}
-
-/// Installs the files of a commit that its writer has just put, in a folder.
-///
-/// # Errors
-/// I/O errors. The commit counts all the same.
-pub(super) fn install_own_in_folder(output: &Output, record: &Commit) -> Result<(), StoreError> {
-    let commit = LoggedCommit::of(record);
-    install_in_folder(output, &commit.wanted)?;
-    tell(output, &commit.told)?;
-    tell_of_layer(output, &commit.wanted)
-}
-
 /// Installs the files of all commits of a bucket that are not known to be installed, and looks again at files that
 /// others may have replaced by old ones. Returns the number of files that it has put.
 ///
 /// # Errors
 /// An object that is not whole; I/O errors.
-pub(super) fn complete_in_bucket(output: &Output, head: Head) -> Result<usize, StoreError> {
+pub(in crate::store) fn complete_in_bucket(output: &Output, head: Head) -> Result<usize, StoreError> {
     let mut log = CommitLog::default();
     log.read(output, &head.hint, &head.commit)?;
     let projection = Projection::of_reader(Installer::helper());
@@ -224,7 +71,7 @@ pub(super) fn complete_in_bucket(output: &Output, head: Head) -> Result<usize, S
 
 /// What became of the files of a commit that its writer has installed.
 #[derive(Debug)]
-pub(super) enum OwnFiles {
+pub(in crate::store) enum OwnFiles {
     /// They are in place, and the hint says it.
     Told,
     /// They are in place, and this is what the hint is to say.
@@ -235,10 +82,10 @@ pub(super) enum OwnFiles {
 
 /// A commit whose files are in place, and at which nobody has looked again.
 #[derive(Clone, Debug)]
-pub(super) struct LeftCommit {
-    pub(super) record: Commit,
+pub(in crate::store) struct LeftCommit {
+    pub(in crate::store) record: Commit,
     /// Small objects that the next run reads, by their places.
-    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
+    pub(in crate::store) copies: Option<BTreeMap<Key, Inlined>>,
 }
 
 /// Of so many commits one looks at the files of all, also while other runs are at work.
@@ -249,7 +96,7 @@ const OWN_STEPS: usize = 30;
 
 /// Who else may be at work while a writer installs its files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Beside {
+pub(in crate::store) enum Beside {
     /// The hint names the runs that are at work.
     NamedRuns,
     /// The writer has no lease: it is named by none either.
@@ -260,7 +107,7 @@ pub(super) enum Beside {
 ///
 /// # Errors
 /// I/O errors before the files of the commit were all in place. The commit counts all the same.
-pub(super) fn install_own_in_bucket(
+pub(in crate::store) fn install_own_in_bucket(
     output: &Output,
     base: Option<&Head>,
     hint: Hint,
@@ -357,7 +204,7 @@ impl Log<Installer, Key> for OwnCommit<'_> {
 }
 
 /// Looks at the files of all commits that were left to others. What fails is left to the next command.
-pub(super) fn complete_what_was_left(output: &Output) {
+pub(in crate::store) fn complete_what_was_left(output: &Output) {
     let complete = || match commit::head(output)? {
         Some(head) if !head.is_settled() => complete_in_bucket(output, head).map(drop),
         _ => Ok(()),
@@ -374,7 +221,7 @@ fn warn_unsettled(error: &StoreError) {
 /// An installation whose files are in place, and what the hint is to say then. Whoever holds a lease says it at the end of that,
 /// which spares a request.
 #[derive(Debug)]
-pub(super) struct Settlement {
+pub(in crate::store) struct Settlement {
     installer: BucketInstaller,
     next: Progress,
     record: Commit,
@@ -385,7 +232,7 @@ impl Settlement {
     ///
     /// # Errors
     /// I/O errors, if another writer came between and the files may not be in place any more.
-    pub(super) fn put(mut self) -> Result<(), StoreError> {
+    pub(in crate::store) fn put(mut self) -> Result<(), StoreError> {
         match self.installer.put_hint(self.next).and_then(|()| self.installer.finish()) {
             Err(error) if self.installer.is_in_place => {
                 warn_unsettled(&error);
@@ -396,23 +243,23 @@ impl Settlement {
     }
 
     /// Writes it into a hint that is about to be put for another reason.
-    pub(super) fn write_to(&self, hint: &mut Hint) -> TakenUp {
+    pub(in crate::store) fn write_to(&self, hint: &mut Hint) -> TakenUp {
         self.installer.update(&self.next).write_to(hint)
     }
 
     /// The commit, if nothing of its writer can still arrive: then the look at its files may be left to other runs.
-    pub(super) fn to_leave(&self) -> Option<LeftCommit> {
+    pub(in crate::store) fn to_leave(&self) -> Option<LeftCommit> {
         let left = || LeftCommit { record: self.record.clone(), copies: self.installer.copies.clone() };
         self.installer.projection.is_certain().then(left)
     }
 
     /// The commit.
-    pub(super) fn record(&self) -> &Commit {
+    pub(in crate::store) fn record(&self) -> &Commit {
         &self.record
     }
 
     /// Goes on where the hint did not take it up: another writer may have put files meanwhile.
-    pub(super) fn go_on(mut self) {
+    pub(in crate::store) fn go_on(mut self) {
         self.installer.projection.hint_put(self.next, &Answer::<()>::Conflict);
         if let Err(error) = self.installer.finish() {
             warn_unsettled(&error);
@@ -636,153 +483,5 @@ impl BucketInstaller {
         let put = if matches!(answer, Answer::Done(_)) { self.hint.progress() } else { next };
         self.projection.hint_put(put, &answer);
         Ok(())
-    }
-}
-
-/// Writes the files that tell of one commit alone: its report and its manifest, and not that of the whole layer.
-fn tell(output: &Output, told: &[Told]) -> Result<(), StoreError> {
-    if output.folder().is_some() {
-        // Whoever installs holds the lock.
-        return told.iter().try_for_each(|told| output.replace(&told.key, told.text.as_bytes()));
-    }
-    told.iter().try_for_each(|told| tell_in_bucket(output, told))
-}
-
-/// Puts a file that tells of one commit, if nobody has done so. The run or an erasure may have replaced it since: a
-/// process that slept must not put the old one over it. Only a report that names no commit is replaced: its run did not
-/// know whether it is committed.
-fn tell_in_bucket(output: &Output, told: &Told) -> Result<(), StoreError> {
-    let mut condition = Condition::Absent;
-    let mut lost = None;
-    for _ in 0..TELL_ATTEMPTS {
-        match output.store().put(&told.key, Content::Bytes(told.text.as_bytes()), &condition) {
-            Ok(_) => return Ok(()),
-            Err(PutError::Conflict) => {}
-            // A client repeats no conditional request by itself. It may have arrived: what is there tells.
-            Err(PutError::Unknown(error)) => lost = Some(error),
-            Err(PutError::Io(error)) => return Err(error),
-        }
-        condition = match output.object(&told.key)? {
-            Some(there) if is_report(&told.key) && !names_commit(&there.bytes) => Condition::Is(there.tag),
-            Some(_) => return Ok(()),
-            None => Condition::Absent,
-        };
-    }
-    Err(lost.unwrap_or_else(|| StoreError::Overtaken { location: output.location_of(&told.key) }))
-}
-
-fn is_report(key: &Key) -> bool {
-    key.folder() == Some(places::REPORTS)
-}
-
-/// Whether a report is that of a commit.
-fn names_commit(report: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Report {
-        commit: Option<u64>,
-    }
-    serde_json::from_slice::<Report>(report).is_ok_and(|report| report.commit.is_some())
-}
-
-/// Whether a file tells of the whole layer: then that of the newest commit belongs there.
-fn is_of_layer(told: &Told) -> bool {
-    told.key.as_str() == places::WHOLE_MANIFEST
-}
-
-/// Writes the file that tells of the whole layer, in a folder.
-fn tell_of_layer(output: &Output, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
-    wanted.iter().try_for_each(|(key, wanted)| match wanted {
-        Wanted::Text(text) => output.replace(key, text.as_bytes()),
-        Wanted::File(_) | Wanted::Nothing(_) => Ok(()),
-    })
-}
-
-/// Verifies that the object of a file is whole, before anything is moved.
-fn verify_object(output: &Output, wanted: &Wanted) -> Result<(), StoreError> {
-    match wanted {
-        Wanted::File(version) => output.read_version(version).map(drop),
-        Wanted::Nothing(_) | Wanted::Text(_) => Ok(()),
-    }
-}
-
-/// Puts the objects in place by renames, and removes what is to be removed. What tells of the layer comes later.
-fn install_in_folder(output: &Output, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
-    let mut folders = BTreeSet::new();
-    for (key, wanted) in wanted {
-        let place = output.at(key);
-        match wanted {
-            Wanted::File(version) => {
-                if let Some(folder) = place.parent() {
-                    create_durably(folder)?;
-                    folders.insert(folder.to_owned());
-                }
-                put_in_place(output, version, &place)?;
-            }
-            Wanted::Nothing(_) => {
-                disk::remove_file(&place)?;
-                if let Some(folder) = place.parent() {
-                    // A folder that is not empty stays. A missing folder is not an error.
-                    let _ = fs::remove_dir(folder);
-                    folders.extend([folder, folder.parent().unwrap_or(folder)].map(Path::to_owned));
-                }
-            }
-            Wanted::Text(_) => {}
-        }
-    }
-    folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))
-}
-
-/// Gives an object a second name at its place. Nothing is done where that is its name already: a rename between two names of one
-/// file would do nothing, and leave both.
-pub(super) fn put_in_place(output: &Output, version: &ObjectRef, place: &Path) -> Result<(), StoreError> {
-    let object = output.at(&version.object);
-    if disk::is_same_file(&object, place) {
-        return Ok(());
-    }
-    let staging = output.at(places::STAGING);
-    create_durably(&staging)?;
-    let second = staging.join(format!(".install-{}-{}", std::process::id(), version.checksum));
-    disk::second_name(&object, &second)?;
-    fs::rename(&second, place).map_err(|error| {
-        let _ = fs::remove_file(&second);
-        StoreError::io("put in place", place)(error)
-    })
-}
-
-/// Takes back what was installed of a commit in a folder: each place gets its version before, or none.
-///
-/// # Errors
-/// A version that is not kept, or what the disk refuses: the commit must then be finished.
-pub(super) fn take_back(output: &Output, commit: &Commit, before: &dyn Fn(&Key) -> Option<ObjectRef>) -> Result<(), StoreError> {
-    let mut folders = BTreeSet::new();
-    let places = commit.put.iter().map(|put| &put.key).chain(commit.remove.iter().map(|removed| &removed.key));
-    for key in places {
-        let place = output.at(key);
-        match before(key) {
-            Some(version) => {
-                if let Some(folder) = place.parent() {
-                    create_durably(folder)?;
-                }
-                put_in_place(output, &version, &place)?;
-            }
-            None => {
-                disk::remove_file(&place)?;
-                if let Some(folder) = place.parent() {
-                    let _ = fs::remove_dir(folder);
-                }
-            }
-        }
-        folders.extend(place.parent().map(Path::to_owned));
-    }
-    // The manifest of the whole layer is written last, and was not replaced.
-    for told in commit.told.iter().filter(|told| !is_of_layer(told)) {
-        disk::remove_file(&output.at(&told.key))?;
-    }
-    folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))?;
-    let record = output.at(places::commit(commit.number));
-    disk::remove_file(&record)?;
-    match disk::sync_parent(&record) {
-        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-        synced => synced,
     }
 }
