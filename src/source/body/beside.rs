@@ -1,7 +1,8 @@
-//! What a body holds at the keys of records beside the list that is read: other lists, and objects that may hold records.
+//! What a body holds at the keys of records beside the list that is read: other lists, and objects that may hold
+//! records.
 //!
-//! Does not decide what becomes of a body: `http` and `files` do. Where a profile names the place of the records, no other place
-//! counts.
+//! Does not decide what becomes of a body: `http` and `files` do. Where a profile names the place of the records, no
+//! other place counts.
 
 use super::{Envelope, List, Node, OVERSIZED, RECORD_KEYS, RecordShape};
 use crate::model::FieldPath;
@@ -20,7 +21,8 @@ pub(in crate::source) fn passed_over<'e>(envelope: &'e Envelope, records: Option
     other_keys(envelope, records).filter(|(key, node)| key != read && holds_records(node)).map(|(key, _)| key).collect()
 }
 
-/// Why a body whose lists have no elements is no empty list: an object stands where records are looked for, and may hold them.
+/// Why a body whose lists have no elements is no empty list: an object stands where records are looked for, and may
+/// hold them.
 pub(in crate::source) fn object_in_place_of_a_list(envelope: &Envelope, records: Option<&FieldPath>) -> Option<String> {
     if envelope.list == List::Missing {
         return None;

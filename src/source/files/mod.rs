@@ -429,8 +429,8 @@ fn read_json(
     let mut beginning = Vec::new();
     reader.by_ref().take(sniff::LOOKED_AT as u64).read_to_end(&mut beginning).map_err(unreadable)?;
     let mut is_all = beginning.len() < sniff::LOOKED_AT;
-    // One line in a file of lines may be a record or a document, as its end shows. A line that is too large for a record is judged
-    // by its beginning.
+    // One line in a file of lines may be a record or a document, as its end shows. A line that is too large for a
+    // record is judged by its beginning.
     while !is_all
         && file.format == Format::Ndjson
         && beginning.len() as u64 <= access.limits.record_bytes
@@ -615,8 +615,8 @@ impl FileReading<'_, '_> {
         }
     }
 
-    /// Cuts the list of a JSON document into pages. A document that fits into one block is parsed at once, and so is a larger one
-    /// that may be one record.
+    /// Cuts the list of a JSON document into pages. A document that fits into one block is parsed at once, and so is a
+    /// larger one that may be one record.
     fn document(&mut self, reader: &mut impl Read) -> Result<bool, SourceError> {
         let mut buffer = Vec::new();
         if self.fill(reader, &mut buffer)? < PAGE_BYTES {

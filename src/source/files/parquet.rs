@@ -77,7 +77,8 @@ pub(super) fn read_parquet(
     pages.finish()
 }
 
-/// The metadata of the file. Uses the Arrow types of its writer if they match the types of the file. Fields of UUIDs are marked.
+/// The metadata of the file. Uses the Arrow types of its writer if they match the types of the file. Fields of UUIDs
+/// are marked.
 fn read_metadata(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
     let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
         .or_else(|_| ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true)))?;
@@ -262,8 +263,8 @@ fn hexadecimal(bytes: &[u8], is_uuid: bool) -> String {
     digits
 }
 
-/// Writes floats with the fewest digits. NaN becomes null, as in pandas, where it stands for a missing value. Infinity is no
-/// missing value and becomes a text, which is no valid number.
+/// Writes floats with the fewest digits. NaN becomes null, as in pandas, where it stands for a missing value. Infinity
+/// is no missing value and becomes a text, which is no valid number.
 struct FloatEncoder<F>(F);
 
 fn float_encoder<'a, T: FloatValue>(value: impl Fn(usize) -> T + 'a) -> Box<dyn Encoder + 'a> {

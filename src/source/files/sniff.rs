@@ -70,14 +70,16 @@ pub(super) fn is_one_line_so_far(beginning: &[u8]) -> bool {
     text.starts_with(b"{") && !text.contains(&b'\n')
 }
 
-/// The format if the first value does not end in the beginning: a document, unless it is one long line that is a record.
+/// The format if the first value does not end in the beginning: a document, unless it is one long line that is a
+/// record.
 fn unfinished(beginning: &[u8], named: Format, shape: &RecordShape) -> Format {
     let text = beginning.trim_ascii_start();
     let spans_lines = text.contains(&b'\n');
     if spans_lines || text.starts_with(b"[") || begins_envelope(text, shape) { Format::Json } else { named }
 }
 
-/// The format if the first value is invalid. In NDJSON only that line is invalid. In a document it may be one of its records.
+/// The format if the first value is invalid. In NDJSON only that line is invalid. In a document it may be one of its
+/// records.
 fn damaged(beginning: &[u8], named: Format, is_all: bool, shape: &RecordShape) -> Result<Format, String> {
     let lines = ObjectLines::of(beginning);
     if lines.are_elements(beginning, is_all, shape) {
@@ -129,7 +131,8 @@ impl ObjectLines {
         if self.followed > 0 {
             return false;
         }
-        // Elements may span lines, and of two elements the damaged one may be that with the comma. The document shows what they are.
+        // Elements may span lines, and of two elements the damaged one may be that with the comma. The document shows
+        // what they are.
         let spans_lines = beginning.trim_ascii().contains(&b'\n');
         match cut(beginning, None) {
             Ok(None) => false,

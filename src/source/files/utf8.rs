@@ -1,6 +1,7 @@
 //! Text of a file as UTF-8: without a byte order mark, and decoded if the mark says that it is UTF-16.
 //!
-//! Nothing is replaced: what is no character stays bytes that are not UTF-8, so that the reader behind this one judges it.
+//! Nothing is replaced: what is no character stays bytes that are not UTF-8, so that the reader behind this one judges
+//! it.
 
 use std::io::{self, Cursor, Read};
 
@@ -106,7 +107,8 @@ impl<R: Read> Utf8Reader<R> {
     }
 }
 
-/// Half of a surrogate pair as three bytes, in the way of UTF-8, which does not allow them. Two halves have different bytes.
+/// Half of a surrogate pair as three bytes, in the way of UTF-8, which does not allow them. Two halves have different
+/// bytes.
 fn bytes_of_half(half: u16) -> [u8; 3] {
     let [_, middle] = (0x80 | ((half >> 6) & 0x3f)).to_be_bytes();
     let [_, last] = (0x80 | (half & 0x3f)).to_be_bytes();
