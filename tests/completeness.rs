@@ -467,6 +467,20 @@ fn a_count_of_one_page_proves_nothing() {
 }
 
 #[test]
+fn a_page_with_records_that_are_not_read_proves_nothing() {
+    for named in [r#""orders":[{"order_id":"X"}]"#, r#""orders":{"7":{"order_id":"X","created_at":"2026-01-01"}}"#] {
+        let server = Server::start(move |_: &Asked| json(format!(r#"{{"data":{},{named},"next":null,"total":2}}"#, list(0..2))));
+        let work = Workspace::new();
+        let summary = run(&work, &server, "", &[]).published();
+        let why = "the body has records under `orders` too, which are not read";
+        assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(2), &value!("unproven")), "{named}");
+        assert_eq!(summary["completeness"]["why"], why, "{named}");
+        let chosen = run(&work, &server, "records = \"data\"", &[]).unchanged();
+        assert_eq!(chosen["completeness"]["status"], "proven", "{named}");
+    }
+}
+
+#[test]
 fn a_page_past_the_end_may_fail_if_all_counted_records_were_received() {
     for code in [400, 404] {
         let server = Server::start(move |asked: &Asked| match asked.parameter("page") {

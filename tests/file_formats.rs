@@ -201,3 +201,156 @@ fn csv_of_users_is_read_or_fails_with_its_line() {
         assert!(code == 3 && stderr.contains(message), "{message}: {stderr}");
     }
 }
+
+#[test]
+fn a_second_list_of_a_file_is_warned_of_and_proves_nothing() {
+    let work = Workspace::new();
+    let [a, b] = orders();
+    work.write("o.json", format!("[{b}]"));
+    work.etl(&["run", "--orders", "o.json"]).published();
+    for other in [format!("[{b}]"), format!(r#"{{"edges":[{{"node":{b}}}]}}"#)] {
+        work.write("o.json", format!(r#"{{"data":[{a}],"orders":{other}}}"#));
+        let ended = work.etl(&["run", "--orders", "o.json", "--delete-missing", "--delete-limit", "100%", "--log-format", "text"]);
+        let summary = ended.expect(0, if other.starts_with('[') { "published" } else { "unchanged" });
+        assert_eq!(summary["completeness"]["status"], "unproven", "{summary}");
+        let why = "o.json has records under `orders` too, which are not read";
+        assert!(summary["completeness"]["why"].as_str().unwrap().ends_with(why), "{summary}");
+        assert!(summary["deletions_refused"].as_str().unwrap().contains(why), "{summary}");
+        assert!(ended.stderr.contains("records under `data` and `orders`: `data` is read"), "{}", ended.stderr);
+        assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["A", "B"]);
+    }
+    // Texts are no records, and a profile says which list counts.
+    work.write("o.json", format!(r#"{{"data":[{a}],"results":["x"]}}"#));
+    let summary = work.etl(&["run", "--orders", "o.json"]).summary();
+    assert_eq!(summary["completeness"]["status"], "proven");
+    work.write("o.json", format!(r#"{{"data":[{a}],"orders":[{b}]}}"#));
+    work.write("etl.toml", "[orders]\nrecords = \"orders\"\n");
+    let ended = work.etl(&["run", "--orders", "o.json", "--log-format", "text"]);
+    assert_eq!(ended.summary()["completeness"]["status"], "proven");
+    assert!(!ended.stderr.contains("records under"), "{}", ended.stderr);
+}
+
+#[test]
+fn users_of_a_second_list_are_warned_of_too() {
+    let work = Workspace::new();
+    work.write("u.json", r#"{"data":[{"user_id":"U1"}],"results":[{"user_id":"U2"}]}"#);
+    let ended = work.load(&orders(), &["--users", "u.json", "--log-format", "text"]);
+    assert_eq!(ended.published()["completeness"]["users"]["status"], "unproven", "{}", ended.stderr);
+    assert!(ended.stderr.contains("records under `data` and `results`: `data` is read"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_object_with_orders_beside_an_empty_list_is_no_empty_list() {
+    let order = &orders()[0];
+    for object in [format!(r#"{{"7":{order}}}"#), format!(r#"{{"edges":[{{"node":{order}}}]}}"#)] {
+        for empty in ["null", "[]"] {
+            for body in [format!(r#"{{"data":{empty},"orders":{object}}}"#), format!(r#"{{"orders":{object},"data":{empty}}}"#)] {
+                let work = Workspace::new();
+                work.write("o.json", &body);
+                let ended = work.etl(&["run", "--orders", "o.json", "--log-format", "text"]);
+                ended.expect(3, "extract_failed");
+                assert!(ended.stderr.contains("o.json, line 1: the file has no records: `orders` holds an object"), "{}", ended.stderr);
+            }
+        }
+    }
+    let work = Workspace::new();
+    work.write("o.json", r#"{"data":[],"orders":null,"results":{"total":0}}"#);
+    assert_eq!(work.etl(&["run", "--orders", "o.json"]).summary()["records_read"], 0);
+}
+
+#[test]
+fn a_damaged_element_on_a_line_of_its_own_costs_itself() {
+    let [first, last] = orders();
+    let elements = format!("\n{first},\n{{\"order_id\":\"x\", bad}},\n{last}\n");
+    let documents = [format!("[{elements}]"), format!("{{\"orders\":[{elements}]}}")];
+    let in_one_line = documents.clone().map(|document| document.replace('\n', ""));
+    for document in documents.iter().chain(&in_one_line) {
+        for name in ["o.json", "o.ndjson"] {
+            let work = Workspace::new();
+            work.write(name, document);
+            let summary = work.etl(&["run", "--orders", name]).published();
+            assert_eq!((&summary["records_read"], &summary["dropped"]["invalid_json"]), (&3.into(), &1.into()), "{name} {document}");
+            assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["A", "B"], "{name} {document}");
+        }
+    }
+}
+
+#[test]
+fn one_order_that_is_larger_than_a_block_is_one_order() {
+    let note = "x".repeat(5 << 20);
+    let half = "x".repeat(3 << 20);
+    let lines = r#"{"sku":"P","quantity":1,"price":1},{"sku":"Q","quantity":1,"price":2}"#;
+    let noted = format!(r#"{{"sku":"P","price":1,"note":"{half}"}},{{"sku":"Q","price":2,"note":"{half}"}}"#);
+    for order in [
+        format!(r#"{{"order_id":"A","created_at":"2026-01-01","items":[{lines}],"note":"{note}"}}"#),
+        format!(r#"{{"order_id":"A","created_at":"2026-01-01","note":"{note}","items":[{lines}]}}"#),
+        format!(r#"{{"items":[{noted}],"order_id":"A","created_at":"2026-01-01"}}"#),
+        format!(r#"{{"order_id":"A","created_at":"2026-01-01","line_items":[{noted}]}}"#),
+    ] {
+        for document in [order.clone(), order.replacen(',', ",\n", 2)] {
+            let work = Workspace::new();
+            work.write("o.json", &document);
+            if order.contains("line_items") {
+                work.write("etl.toml", "[orders.fields]\nlines = \"line_items\"\n");
+            }
+            let ended = work.etl(&["run", "--orders", "o.json"]);
+            let beginning = &document[..80];
+            assert_eq!(ended.code, 0, "{beginning}: {}", ended.stderr);
+            assert_eq!(ended.published()["records_read"], 1, "{beginning}");
+            assert_eq!(work.query("SELECT order_id, sku FROM fact_order ORDER BY ALL"), ["A|P", "A|Q"], "{beginning}");
+        }
+    }
+    // Its lines have gone for records before the end shows what it is.
+    let work = Workspace::new();
+    work.write("o.json", format!(r#"{{"items":[{noted}],"order_id":"A","created_at":"2026-01-01"}}"#));
+    work.write("etl.toml", "[limits]\nrecord_bytes = 5000000\n");
+    let ended = work.etl(&["run", "--orders", "o.json", "--log-format", "text"]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("the file is one record of more than 5000000 bytes (limits.record_bytes)"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_page_on_one_line_is_a_page_whatever_its_size() {
+    let numbered = |number: usize| order(&format!("O{number:04}"), "2026-01-01", "");
+    // The window of detection is 256 KiB.
+    for count in [10, 4000] {
+        let page = format!("{{\"orders\":[{}]}}\n", (0..count).map(numbered).collect::<Vec<_>>().join(","));
+        let limited = if count == 10 { "" } else { "[limits]\nrecord_bytes = 100000\n" };
+        for settings in ["", limited] {
+            let work = Workspace::new();
+            work.write("etl.toml", settings);
+            work.write("o.ndjson", &page);
+            let summary = work.etl(&["run", "--orders", "o.ndjson"]).published();
+            assert_eq!((&summary["records_read"], &summary["records_dropped_count"]), (&count.into(), &0.into()), "{count} {settings}");
+        }
+    }
+    // A record of one long line stays a record, and its neighbours stay.
+    let long = format!(r#"{{"items":[{{"sku":"P","note":"{}"}}],"order_id":"L","created_at":"2026-01-01"}}"#, "x".repeat(1 << 20));
+    let work = Workspace::new();
+    work.load(&[long, numbered(1)], &[]).published();
+    assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["L", "O0001"]);
+}
+
+#[test]
+fn half_a_character_of_utf_16_makes_no_two_orders_one() {
+    let work = Workspace::new();
+    let lines = [order("aX", "2026-01-01", ""), order("aY", "2026-01-01", ""), order("b", "2026-01-01", "")].join("\n");
+    let halved = |unit: u16| match char::from_u32(unit.into()) {
+        Some('X') => 0xd800,
+        Some('Y') => 0xd801,
+        _ => unit,
+    };
+    let units = format!("\u{feff}{lines}").encode_utf16().map(halved).flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    work.write("o.ndjson", &units);
+    let summary = work.etl(&["run", "--orders", "o.ndjson"]).published();
+    assert_eq!((&summary["records_read"], &summary["dropped"]["invalid_json"]), (&3.into(), &2.into()), "{summary}");
+    assert_eq!(work.query("SELECT order_id FROM fact_order"), ["b"]);
+    assert_eq!(work.quarantine().len(), 2);
+
+    let table = "order_id,created_at,sku,price\naX,2026-01-01,S,1\n";
+    let units = format!("\u{feff}{table}").encode_utf16().map(halved).flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    work.write("o.csv", &units);
+    let ended = work.etl(&["run", "--orders", "o.csv", "--log-format", "text"]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("o.csv, line 2: the file is damaged UTF-16"), "{}", ended.stderr);
+}

@@ -60,3 +60,40 @@ fn spark_writes_a_folder_with_maps_int96_and_legacy_decimals() {
     }
     loads_file_of("spark");
 }
+
+/// Writes a file as DuckDB does, without the types of Arrow.
+fn write_by_duckdb(work: &Workspace, name: &str, rows: &str) {
+    let path = work.path(name);
+    let duckdb = duckdb::Connection::open_in_memory().unwrap();
+    duckdb.execute_batch(&format!("COPY ({rows}) TO '{}' (FORMAT parquet)", path.display())).unwrap();
+}
+
+#[test]
+fn duckdb_writes_uuids_and_no_interval_loses_its_months() {
+    let work = Workspace::new();
+    let (text, ordinary) = ("41424344-4546-4748-494a-4b4c4d4e4f50", "de5908b5-8a85-478f-874e-6330244ad38e");
+    let rows = format!(
+        "SELECT '{ordinary}'::UUID AS order_id, '{text}'::UUID AS user_id, DATE '2026-01-31' AS created_at, 'A' AS sku, \
+         1.5::DECIMAL(9, 2) AS price, INTERVAL '1 month 2 day 3 second' AS status"
+    );
+    write_by_duckdb(&work, "o.parquet", &rows);
+    let ended = work.etl(&["run", "--orders", "o.parquet", "--log-format", "text"]);
+    ended.published();
+    let found = work.query("SELECT order_id, user_id, status FROM fact_order");
+    assert!(found.len() == 1 && found[0].starts_with(&format!("{ordinary}|{text}|")) && !found[0].contains("day"), "{found:?}");
+    assert!(ended.stderr.contains("column=\"status\"") && ended.stderr.contains("is left out"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_price_that_is_not_a_number_is_missing_and_an_infinite_one_invalid() {
+    let work = Workspace::new();
+    let prices = ["nan", "infinity", "-infinity", "2.5"];
+    let row = |(number, price): (usize, &str)| {
+        format!("SELECT 'O{number}' AS order_id, DATE '2026-01-31' AS created_at, 'A' AS sku, '{price}'::DOUBLE AS price")
+    };
+    let rows = prices.into_iter().enumerate().map(row).collect::<Vec<_>>().join(" UNION ALL ");
+    write_by_duckdb(&work, "o.parquet", &format!("{rows} ORDER BY order_id"));
+    let summary = work.etl(&["run", "--orders", "o.parquet"]).published();
+    assert_eq!(summary["dropped"], serde_json::json!({"invalid_price": 2, "no_valid_items": 2}));
+    assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["O0", "O3"]);
+}

@@ -6,12 +6,14 @@
 //! ```
 //! Does not send requests or open files: `http` and `files` supply the bytes.
 
+mod beside;
 mod cut;
 mod node;
 mod reported_error;
 mod shape;
 mod signals;
 
+pub(super) use beside::{object_in_place_of_a_list, passed_over};
 pub use cut::RECORD_KEYS;
 pub(super) use cut::{CutBody, CutError, Cutter, Envelope, List, OVERSIZED, cut};
 pub(super) use node::Node;

@@ -100,6 +100,12 @@ impl RecordShape {
         self.has_id(element) && !self.is_line(element) && (has_some_lines() || self.has_time(element) && (has_place() || has_currency()))
     }
 
+    /// The same of the bytes of an element.
+    pub(in crate::source) fn is_order_bytes(&self, element: &[u8]) -> bool {
+        let node = std::str::from_utf8(element).ok().and_then(|text| Node::parse(text).ok());
+        node.is_some_and(|node| self.is_order(&node))
+    }
+
     fn has_lines(&self, node: &Node) -> bool {
         self.lines.iter().any(|path| matches!(node.at(path), Some(Node::Array(_))))
     }

@@ -9,11 +9,10 @@ use std::{
     iter,
 };
 
-use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
-
 use super::{
     SourceFile,
     rows::{RowPages, TableRows},
+    utf8::Utf8Reader,
 };
 use crate::{
     model::{CellTypes, counted},
@@ -191,7 +190,7 @@ impl LineCounter {
 struct Records<'a> {
     file: &'a SourceFile,
     access: &'a Access<'a>,
-    reader: DecodeReaderBytes<CountedReader<'a>, Vec<u8>>,
+    reader: Utf8Reader<CountedReader<'a>>,
     block: Vec<u8>,
     /// The next byte of the block.
     at: usize,
@@ -214,8 +213,7 @@ impl<'a> Records<'a> {
         let mut records = Records {
             file,
             access,
-            // UTF-16 is decoded after its byte order mark. All other bytes pass unchanged, so that damage is seen.
-            reader: DecodeReaderBytesBuilder::new().utf8_passthru(true).strip_bom(true).build(counted),
+            reader: Utf8Reader::new(counted),
             block: Vec::with_capacity(BLOCK_BYTES),
             at: 0,
             delimiter: DELIMITERS[0],
@@ -353,7 +351,11 @@ impl<'a> Records<'a> {
     fn not_utf8(&self, position: usize) -> SourceError {
         let mut lines = LineCounter::starting_at(self.first_line);
         self.text[..position].iter().for_each(|&byte| lines.pass(byte));
-        let detail = "the file is not UTF-8; it may be Windows-1252 (CP1252): save it as UTF-8";
+        let detail = if self.reader.is_utf_16() {
+            "the file is damaged UTF-16: a character is cut in half. Save it as UTF-8"
+        } else {
+            "the file is not UTF-8; it may be Windows-1252 (CP1252): save it as UTF-8"
+        };
         malformed(self.file, lines.line, detail)
     }
 
@@ -502,6 +504,13 @@ mod tests {
         assert_eq!(damage(b"id,Stra\xdfe\n"), format!("line 1: {detail}"));
         // Two halves of a character in two values are not a character.
         assert_eq!(damage(b"id,name\n\xc3,\xa9\n"), format!("line 2: {detail}"));
+    }
+
+    #[test]
+    fn half_a_character_of_utf_16_is_an_error_on_its_line() {
+        let units = "id,name\n1,a\n2,b".encode_utf16().chain([0xd800]).chain("\n".encode_utf16());
+        let bytes: Vec<u8> = std::iter::once(0xfeff).chain(units).flat_map(u16::to_le_bytes).collect();
+        assert_eq!(damage(&bytes), "line 3: the file is damaged UTF-16: a character is cut in half. Save it as UTF-8");
     }
 
     #[test]

@@ -12,13 +12,13 @@ mod page_buffers;
 mod parquet;
 mod rows;
 mod sniff;
+mod utf8;
 
 use std::{
     cmp::Ordering,
     collections::HashSet,
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    ops::Range,
     path::{Component, Path, PathBuf},
 };
 
@@ -30,6 +30,7 @@ use children::{EmptyLists, FamilyRules};
 use objects::BucketObject;
 use page_buffers::PageBuffers;
 use rows::TableRows;
+use utf8::Utf8Reader;
 
 use super::{
     Access, Completeness, CompletenessStatus, Evidence, PageSink, Purpose, Query, SourceCounters, SourceError,
@@ -346,6 +347,8 @@ pub(super) struct FilesRead {
     last_order: Option<u64>,
     /// A file that names a next page.
     names_next: Option<String>,
+    /// A file with records that are not read, because it has others.
+    passed_over: Option<String>,
     says_end: bool,
 }
 
@@ -354,12 +357,13 @@ impl FilesRead {
         let distinct = self.counted.len() as u64 + self.uncounted;
         let missing = self.claimed.filter(|claimed| distinct < *claimed);
         let open = self.names_next.filter(|_| !self.says_end && self.claimed.is_none());
-        let (status, why) = match (missing, open) {
+        let open = open.map(|file| format!("{file} names a next page, which may be missing"));
+        let (status, why) = match (missing, self.passed_over.or(open)) {
             (Some(claimed), _) => {
                 let why = format!("the files claim {}, but have {}", counted(claimed, "record"), counted(distinct, "different one"));
                 (CompletenessStatus::Failed, Some(why))
             }
-            (None, Some(file)) => (CompletenessStatus::Unproven, Some(format!("{file} names a next page, which may be missing"))),
+            (None, Some(why)) => (CompletenessStatus::Unproven, Some(why)),
             (None, None) => (CompletenessStatus::Proven, None),
         };
         let by = (status != CompletenessStatus::Unproven).then_some(Evidence::File);
@@ -421,15 +425,23 @@ fn read_json(
 ) -> Result<bool, SourceError> {
     access.counters.page();
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
-    // Converts UTF-16 with a byte order mark to UTF-8. Passes all other bytes unchanged, without a byte order mark.
-    let mut reader = encoding_rs_io::DecodeReaderBytesBuilder::new()
-        .utf8_passthru(true)
-        .strip_bom(true)
-        .bom_override(true)
-        .build(Counted { reader: open(file, access)?, counters: access.counters });
+    let mut reader = Utf8Reader::new(Counted { reader: open(file, access)?, counters: access.counters });
     let mut beginning = Vec::new();
     reader.by_ref().take(sniff::LOOKED_AT as u64).read_to_end(&mut beginning).map_err(unreadable)?;
-    let is_all = beginning.len() < sniff::LOOKED_AT;
+    let mut is_all = beginning.len() < sniff::LOOKED_AT;
+    // One line in a file of lines may be a record or a document, as its end shows. A line that is too large for a
+    // record is judged by its beginning.
+    while !is_all
+        && file.format == Format::Ndjson
+        && beginning.len() as u64 <= access.limits.record_bytes
+        && sniff::is_one_line_so_far(&beginning)
+    {
+        if access.cancel.is_stopped() {
+            return Err(SourceError::Interrupted);
+        }
+        let read = reader.by_ref().take(PAGE_BYTES as u64).read_to_end(&mut beginning).map_err(unreadable)?;
+        is_all = read < PAGE_BYTES;
+    }
     let format = sniff::records_format(&beginning, file.format, is_all, query.shape)
         .map_err(|seems| SourceError::Unrecognised { path: file.path.clone(), seems })?;
     let is_array = beginning.trim_ascii_start().starts_with(b"[");
@@ -504,6 +516,17 @@ impl<R: Read> Read for Counted<'_, R> {
         self.counters.bytes(read);
         Ok(read)
     }
+}
+
+/// What the first block of a large document shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Beginning {
+    /// It has a list of records.
+    List,
+    /// It is one record.
+    Record,
+    /// It may be one record. Its end shows it.
+    Unclear,
 }
 
 /// One file while it is read.
@@ -592,10 +615,25 @@ impl FileReading<'_, '_> {
         }
     }
 
-    /// Cuts the list of a JSON document into pages. A document that fits into one block is parsed at once.
+    /// Cuts the list of a JSON document into pages. A document that fits into one block is parsed at once, and so is a
+    /// larger one that may be one record.
     fn document(&mut self, reader: &mut impl Read) -> Result<bool, SourceError> {
         let mut buffer = Vec::new();
-        if self.fill(reader, &mut buffer)? < PAGE_BYTES { self.small_document(buffer) } else { self.large_document(reader, buffer) }
+        if self.fill(reader, &mut buffer)? < PAGE_BYTES {
+            return self.small_document(buffer);
+        }
+        match self.judge(&buffer) {
+            Beginning::List => self.large_document(reader, buffer, Beginning::List),
+            Beginning::Record => self.large_record(reader, buffer),
+            Beginning::Unclear => {
+                while buffer.len() as u64 <= self.access.limits.record_bytes {
+                    if self.fill(reader, &mut buffer)? == 0 {
+                        return self.small_document(buffer);
+                    }
+                }
+                self.large_document(reader, buffer, Beginning::Unclear)
+            }
+        }
     }
 
     fn small_document(&mut self, document: Vec<u8>) -> Result<bool, SourceError> {
@@ -612,17 +650,15 @@ impl FileReading<'_, '_> {
         Ok(page.is_empty() || self.sink.page(page))
     }
 
-    fn large_document(&mut self, reader: &mut impl Read, mut buffer: Vec<u8>) -> Result<bool, SourceError> {
+    fn large_document(&mut self, reader: &mut impl Read, mut buffer: Vec<u8>, beginning: Beginning) -> Result<bool, SourceError> {
         let mut cutter = Cutter::new(self.query.profile.records.as_ref());
         let mut identities = Vec::new();
         let mut discarded: Option<Vec<u8>> = None;
-        let (mut first, mut scanned, mut is_first_block) = (1, 0, true);
+        let mut may_be_record = beginning == Beginning::Unclear;
+        let (mut first, mut scanned) = (1, 0);
         loop {
             let mut places = Vec::new();
             cutter.feed(&buffer, scanned, &mut places).map_err(|error| self.malformed(&error))?;
-            if std::mem::take(&mut is_first_block) && self.begins_one_record(&cutter, &buffer, &places) {
-                return self.large_record(reader, buffer);
-            }
             if let Some(beginning) = discarded.take_if(|_| places.contains(&None)) {
                 self.read.records += 1;
                 self.read.uncounted += 1;
@@ -635,6 +671,8 @@ impl FileReading<'_, '_> {
             cutter.rebase_element();
             let places: Vec<_> = places.into_iter().flatten().collect();
             let count = places.len() as u64;
+            let mut elements = places.iter().filter_map(|place| buffer.get(place.clone()));
+            may_be_record = may_be_record && !elements.any(|element| self.query.shape.is_order_bytes(element));
             let page = Page::elements(self.origin(first), Bytes::from(std::mem::replace(&mut buffer, rest)), places);
             first += count;
             identities.extend(self.identities(&page, !cutter.is_object()));
@@ -648,8 +686,11 @@ impl FileReading<'_, '_> {
             }
             scanned = buffer.len();
             if self.fill(reader, &mut buffer)? == 0 {
-                let envelope = cutter.finish().map_err(|error| self.malformed(&error))?;
-                return envelope.map_or(Ok(true), |envelope| self.end_document(&envelope, identities).map(|()| true));
+                let Some(envelope) = cutter.finish().map_err(|error| self.malformed(&error))? else { return Ok(true) };
+                if may_be_record && self.is_one_record(&envelope, std::iter::empty()) {
+                    return Err(self.record_too_large());
+                }
+                return self.end_document(&envelope, identities).map(|()| true);
             }
         }
     }
@@ -666,10 +707,32 @@ impl FileReading<'_, '_> {
         Ok(self.deliver_beginning(1, &document))
     }
 
-    /// Whether a document is one record, judged by its first block.
-    fn begins_one_record(&self, cutter: &Cutter<'_>, block: &[u8], places: &[Option<Range<usize>>]) -> bool {
-        let Some(envelope) = cutter.envelope_so_far() else { return false };
-        self.is_one_record(&envelope, places.iter().flatten().map(|place| block.get(place.clone()).unwrap_or_default()))
+    /// Judges a document by its first block.
+    fn judge(&self, block: &[u8]) -> Beginning {
+        // What has no time of creation is never a whole body.
+        if !self.query.may_be_one_record() || self.query.shape.created_at.is_empty() {
+            return Beginning::List;
+        }
+        let (mut cutter, mut places) = (Cutter::new(self.query.profile.records.as_ref()), Vec::new());
+        // What is wrong with a document is said while it is read.
+        if cutter.feed(block, 0, &mut places).is_err() || !cutter.is_object() {
+            return Beginning::List;
+        }
+        let mut elements = places.iter().flatten().filter_map(|place| block.get(place.clone()));
+        if elements.any(|element| self.query.shape.is_order_bytes(element)) {
+            return Beginning::List;
+        }
+        match cutter.envelope_so_far() {
+            Some(envelope) if self.is_one_record(&envelope, std::iter::empty()) => Beginning::Record,
+            _ => Beginning::Unclear,
+        }
+    }
+
+    /// A document that turns out to be one record after its lines have gone for records.
+    fn record_too_large(&self) -> SourceError {
+        let limit = counted(self.access.limits.record_bytes, "byte");
+        let detail = format!("the file is one record of more than {limit} (limits.record_bytes)");
+        SourceError::Malformed { path: self.path.to_owned(), line: 1, detail }
     }
 
     fn is_one_record<'a>(&self, envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]>) -> bool {
@@ -717,8 +780,28 @@ impl FileReading<'_, '_> {
             trusts_counts: profile.http.trusts_counts,
         };
         let signals = Signals::read(&source, &Pagination::Auto);
+        let has_none = signals.total_records == Some(0) && !self.query.shape.has_list_within(&envelope.root);
+        if identities.is_empty()
+            && !has_none
+            && let Some(detail) = body::object_in_place_of_a_list(envelope, profile.records.as_ref())
+        {
+            return Err(malformed(format!("the file has no records: {detail}")));
+        }
+        self.pass_over_others(envelope);
         self.read.add_envelope(self.path, &signals, identities);
         Ok(())
+    }
+
+    /// Warns of lists that are not read, because another one is. If they hold records, nothing proves that all came.
+    fn pass_over_others(&mut self, envelope: &Envelope) {
+        let List::Found(read) = &envelope.list else { return };
+        let others = body::passed_over(envelope, self.query.profile.records.as_ref(), self.query.shape);
+        let Some(other) = others.first().copied().or(envelope.other_list.as_deref()) else { return };
+        let file = self.path.display();
+        tracing::warn!(%file, "the file has records under `{read}` and `{other}`: `{read}` is read (set `records` in a profile to choose one)");
+        if !others.is_empty() {
+            self.read.passed_over = Some(format!("{file} has records under `{other}` too, which are not read"));
+        }
     }
 
     fn malformed(&self, error: &CutError) -> SourceError {

@@ -11,13 +11,15 @@ use arrow_array::{
     types::{Float32Type, Float64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType},
 };
 use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, LineDelimited, NullableEncoder, WriterBuilder};
-use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, IntervalUnit, Schema, TimeUnit};
 use parquet::{
     arrow::{
         ProjectionMask,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
     },
+    basic::LogicalType,
     errors::ParquetError,
+    schema::types::ColumnDescPtr,
 };
 
 use super::{
@@ -34,6 +36,9 @@ const BATCH_ROWS: usize = 1024;
 
 /// The extension type of UUIDs (<https://arrow.apache.org/docs/format/CanonicalExtensions.html#uuid>).
 const UUID: &str = "arrow.uuid";
+
+/// The key of the metadata that marks a field whose values are UUIDs, or lists of UUIDs.
+const IS_UUID: &str = "etl.uuid";
 
 /// Reads one Parquet file into `sink`. Returns the number of rows, or `None` if the sink stopped the reading.
 ///
@@ -72,10 +77,71 @@ pub(super) fn read_parquet(
     pages.finish()
 }
 
-/// The metadata of the file. Uses the Arrow types of its writer if they match the types of the file.
+/// The metadata of the file. Uses the Arrow types of its writer if they match the types of the file. Fields of UUIDs
+/// are marked.
 fn read_metadata(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
-    ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
-        .or_else(|_| ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true)))
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
+        .or_else(|_| ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true)))?;
+    let is_uuid = |column: &ColumnDescPtr| matches!(column.logical_type_ref(), Some(LogicalType::Uuid));
+    let columns = metadata.parquet_schema().columns();
+    if !columns.iter().any(is_uuid) {
+        return Ok(metadata);
+    }
+    let mut uuids = columns.iter().map(is_uuid);
+    let fields: Fields = metadata.schema().fields().iter().map(|field| Judged::of(field, &mut uuids).marked()).collect();
+    let schema = Schema::new_with_metadata(fields, metadata.schema().metadata().clone());
+    ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(Arc::new(schema)))
+}
+
+/// A field, and whether its values are UUIDs, as the types of Parquet say. Not every writer adds the types of Arrow.
+struct Judged {
+    field: Field,
+    is_uuid: bool,
+}
+
+impl Judged {
+    /// Judges a field. `uuids` says of each column of Parquet, in its order, whether it holds UUIDs.
+    fn of(field: &Field, uuids: &mut dyn Iterator<Item = bool>) -> Judged {
+        let with = |data_type| field.clone().with_data_type(data_type);
+        match field.data_type() {
+            DataType::Struct(fields) => {
+                let fields: Fields = fields.iter().map(|inner| Judged::of(inner, uuids).marked()).collect();
+                Judged { field: with(DataType::Struct(fields)), is_uuid: false }
+            }
+            // Elements and values are encoded as the list or map that holds them is.
+            DataType::List(item) => Judged::of(item, uuids).within(|item| with(DataType::List(item))),
+            DataType::LargeList(item) => Judged::of(item, uuids).within(|item| with(DataType::LargeList(item))),
+            DataType::FixedSizeList(item, length) => Judged::of(item, uuids).within(|item| with(DataType::FixedSizeList(item, *length))),
+            DataType::Map(entries, is_sorted) => {
+                Judged::of_entries(entries, uuids).within(|entries| with(DataType::Map(entries, *is_sorted)))
+            }
+            _ => Judged { field: field.clone(), is_uuid: uuids.next().unwrap_or(false) },
+        }
+    }
+
+    /// The keys and values of a map: judged by the values, because keys are texts.
+    fn of_entries(entries: &Field, uuids: &mut dyn Iterator<Item = bool>) -> Judged {
+        let DataType::Struct(pair) = entries.data_type() else { return Judged::of(entries, uuids) };
+        let pair: Vec<Judged> = pair.iter().map(|inner| Judged::of(inner, uuids)).collect();
+        let is_uuid = pair.last().is_some_and(|value| value.is_uuid);
+        let fields: Fields = pair.into_iter().map(|judged| judged.field).collect();
+        Judged { field: entries.clone().with_data_type(DataType::Struct(fields)), is_uuid }
+    }
+
+    /// The field around this one.
+    fn within(self, outer: impl FnOnce(FieldRef) -> Field) -> Judged {
+        Judged { field: outer(Arc::new(self.field)), is_uuid: self.is_uuid }
+    }
+
+    /// The field, with a mark if it holds UUIDs.
+    fn marked(self) -> Field {
+        if !self.is_uuid {
+            return self.field;
+        }
+        let mut metadata = self.field.metadata().clone();
+        metadata.insert(IS_UUID.to_owned(), String::new());
+        self.field.with_metadata(metadata)
+    }
 }
 
 /// The indexes of the columns whose values can be read and written as JSON. Tries the first row of each column.
@@ -86,7 +152,7 @@ fn readable_columns(file: &File, metadata: &ArrowReaderMetadata, path: &Path) ->
         if !names.insert(field.name()) {
             return Err(ParquetError::General(format!("it has two columns of the name \"{}\"", field.name())));
         }
-        match try_column(file, metadata, place) {
+        match refused(field.data_type()).and_then(|()| try_column(file, metadata, place)) {
             Ok(()) => readable.push(place),
             Err(error) => tracing::warn!(
                 file = %path.display(),
@@ -101,6 +167,20 @@ fn readable_columns(file: &File, metadata: &ArrowReaderMetadata, path: &Path) ->
         return Err(ParquetError::General("none of its columns can be read".to_owned()));
     }
     Ok(readable)
+}
+
+/// Fails for a type whose values would not be whole.
+fn refused(data_type: &DataType) -> Result<(), ArrowError> {
+    match data_type {
+        DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano) => {
+            Err(ArrowError::NotYetImplemented("the months of an interval can't be read".to_owned()))
+        }
+        DataType::Struct(fields) => fields.iter().try_for_each(|field| refused(field.data_type())),
+        DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) | DataType::Map(inner, _) => {
+            refused(inner.data_type())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn try_column(file: &File, metadata: &ArrowReaderMetadata, place: usize) -> Result<(), ArrowError> {
@@ -136,7 +216,8 @@ impl EncoderFactory for OwnEncoders {
         array: &'a dyn Array,
         _options: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
-        let is_uuid = field.metadata().get("ARROW:extension:name").is_some_and(|name| name == UUID);
+        let says_uuid = field.metadata().get("ARROW:extension:name").is_some_and(|name| name == UUID);
+        let is_uuid = says_uuid || field.metadata().contains_key(IS_UUID);
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             DataType::Binary => bytes_encoder(move |row| array.as_binary::<i32>().value(row), is_uuid),
             DataType::LargeBinary => bytes_encoder(move |row| array.as_binary::<i64>().value(row), is_uuid),
@@ -182,7 +263,8 @@ fn hexadecimal(bytes: &[u8], is_uuid: bool) -> String {
     digits
 }
 
-/// Writes floats with the fewest digits. NaN becomes null, as in pandas; infinity becomes a text.
+/// Writes floats with the fewest digits. NaN becomes null, as in pandas, where it stands for a missing value. Infinity
+/// is no missing value and becomes a text, which is no valid number.
 struct FloatEncoder<F>(F);
 
 fn float_encoder<'a, T: FloatValue>(value: impl Fn(usize) -> T + 'a) -> Box<dyn Encoder + 'a> {
@@ -259,11 +341,15 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use arrow_array::{
-        ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeBinaryArray, Int8Array, ListArray, StringArray,
-        StructArray, TimestampNanosecondArray, UInt64Array,
+        ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array, ListArray,
+        StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
         types::{Int8Type, Int64Type},
     };
-    use arrow_schema::Field;
+    use parquet::{
+        data_type::{FixedLenByteArray, FixedLenByteArrayType},
+        file::writer::SerializedFileWriter,
+        schema::parser::parse_message_type,
+    };
 
     use super::*;
     use crate::source::{Ambient, Page, Purpose, files::Place};
@@ -275,6 +361,31 @@ mod tests {
         let mut writer = parquet::arrow::ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
+        lines_of(path)
+    }
+
+    /// The row of a file without types of Arrow, as DuckDB writes it. `values` are those of its columns.
+    fn row_of_bytes(columns: &str, values: &[&[u8]]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.parquet");
+        let schema = Arc::new(parse_message_type(&format!("message row {{ {columns} }}")).unwrap());
+        let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut values = values.iter();
+        while let Some(mut column) = group.next_column().unwrap() {
+            let value = FixedLenByteArray::from(values.next().unwrap().to_vec());
+            // A list stands last, and this is its only element.
+            let is_list = values.len() == 0 && columns.contains("repeated");
+            let (definition, repetition) = if is_list { (Some(&[1_i16][..]), Some(&[0_i16][..])) } else { (None, None) };
+            column.typed::<FixedLenByteArrayType>().write_batch(&[value], definition, repetition).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+        lines_of(path).remove(0)
+    }
+
+    fn lines_of(path: std::path::PathBuf) -> Vec<String> {
         let file = SourceFile::new(path, Purpose::Members, Place::Disk).unwrap();
         let mut all = Vec::new();
         let mut sink = |page: Page| {
@@ -314,6 +425,38 @@ mod tests {
     fn a_uuid_has_its_hyphens() {
         let bytes: Vec<u8> = (0..16).collect();
         assert_eq!(hexadecimal(&bytes, true), "00010203-0405-0607-0809-0a0b0c0d0e0f");
+    }
+
+    #[test]
+    fn the_types_of_parquet_say_what_a_uuid_is() {
+        let row = row_of_bytes(
+            "required fixed_len_byte_array(16) id (UUID);
+             required fixed_len_byte_array(16) code;
+             required group inner { required fixed_len_byte_array(16) id (UUID); }
+             required group list (LIST) { repeated group list { required fixed_len_byte_array(16) element (UUID); } }",
+            &[
+                b"ABCDEFGHIJKLMNOP",
+                b"ABCDEFGHIJKLMNOP",
+                b"\xde\x59\x08\xb5\x8a\x85\x47\x8f\x87\x4e\x63\x30\x24\x4a\xd3\x8e",
+                b"0123456789abcdef",
+            ],
+        );
+        let expected = r#"{"id":"41424344-4546-4748-494a-4b4c4d4e4f50","code":"ABCDEFGHIJKLMNOP","inner":{"id":"de5908b5-8a85-478f-874e-6330244ad38e"},"list":["30313233-3435-3637-3839-616263646566"]}"#;
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn an_interval_is_left_out_because_its_months_would_be_lost() {
+        let interval = b"\x01\0\0\0\x02\0\0\0\xb8\x0b\0\0";
+        let columns = "required fixed_len_byte_array(2) id; required fixed_len_byte_array(12) span (INTERVAL);";
+        assert_eq!(row_of_bytes(columns, &[b"U1", interval]), r#"{"id":"U1"}"#);
+    }
+
+    #[test]
+    fn nan_is_missing_and_infinity_is_no_number() {
+        let floats = vec![1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        let rows = lines(vec![("price", Arc::new(Float64Array::from(floats)))]);
+        assert_eq!(rows, [r#"{"price":1.5}"#, r#"{"price":null}"#, r#"{"price":"inf"}"#, r#"{"price":"-inf"}"#]);
     }
 
     #[test]

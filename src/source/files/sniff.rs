@@ -8,10 +8,13 @@ use serde::de::IgnoredAny;
 use super::{Compression, Format};
 use crate::{
     model::FieldPath,
-    source::{RECORD_KEYS, RecordShape, body::Node},
+    source::{
+        RECORD_KEYS, RecordShape,
+        body::{CutBody, Cutter, Envelope, List, Node, cut},
+    },
 };
 
-/// The decompressed bytes that are examined.
+/// The decompressed bytes that are examined first.
 pub(super) const LOOKED_AT: usize = 256 << 10;
 
 /// The compression that the first bytes show.
@@ -40,8 +43,8 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool, shap
     let first = match values.next() {
         None => return Ok(named),
         Some(Ok(first)) => first.get(),
-        Some(Err(error)) if error.is_eof() && !is_all => return Ok(unfinished(text.as_bytes(), named)),
-        Some(Err(_)) => return damaged(text.as_bytes(), named),
+        Some(Err(error)) if error.is_eof() && !is_all => return Ok(unfinished(text.as_bytes(), named, shape)),
+        Some(Err(_)) => return damaged(text.as_bytes(), named, is_all, shape),
     };
     let rest = text.get(values.byte_offset()..).unwrap_or_default();
     let (is_one_line, is_only) = (!first.contains('\n'), rest.trim().is_empty());
@@ -61,21 +64,28 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool, shap
     }
 }
 
-/// The format if the first value does not end in the beginning: a document, unless it is one long line.
-fn unfinished(beginning: &[u8], named: Format) -> Format {
-    let text = beginning.trim_ascii_start();
-    let spans_lines = text.contains(&b'\n');
-    if spans_lines || text.starts_with(b"[") { Format::Json } else { named }
+/// Whether a file is one line so far, with one object: a record, or a document. More bytes are needed to say which.
+pub(super) fn is_one_line_so_far(beginning: &[u8]) -> bool {
+    let text = beginning.trim_ascii();
+    text.starts_with(b"{") && !text.contains(&b'\n')
 }
 
-/// The format if the first value is invalid. In NDJSON only that line is invalid; in any other format, the whole file.
-fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
-    let is_object = |line: &[u8]| {
-        let line = line.trim_ascii();
-        line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
-    };
-    // The last line may be cut.
-    if beginning.split(|byte| *byte == b'\n').any(is_object) {
+/// The format if the first value does not end in the beginning: a document, unless it is one long line that is a
+/// record.
+fn unfinished(beginning: &[u8], named: Format, shape: &RecordShape) -> Format {
+    let text = beginning.trim_ascii_start();
+    let spans_lines = text.contains(&b'\n');
+    if spans_lines || text.starts_with(b"[") || begins_envelope(text, shape) { Format::Json } else { named }
+}
+
+/// The format if the first value is invalid. In NDJSON only that line is invalid. In a document it may be one of its
+/// records.
+fn damaged(beginning: &[u8], named: Format, is_all: bool, shape: &RecordShape) -> Result<Format, String> {
+    let lines = ObjectLines::of(beginning);
+    if lines.are_elements(beginning, is_all, shape) {
+        return Ok(Format::Json);
+    }
+    if lines.bare > 0 {
         return Ok(Format::Ndjson);
     }
     let line = beginning.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty()).unwrap_or_default();
@@ -86,9 +96,79 @@ fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
     Ok(named)
 }
 
+/// How lines that hold one object each stand among the others. The last line may be cut.
+#[derive(Default)]
+struct ObjectLines {
+    /// The lines that are an object and nothing else, as in NDJSON.
+    bare: usize,
+    /// The bare lines that the next line goes on from with another object, as in NDJSON, and never within an array.
+    followed: usize,
+    /// The lines that are an object and a comma, as in an array.
+    separated: usize,
+}
+
+impl ObjectLines {
+    fn of(beginning: &[u8]) -> ObjectLines {
+        let is_object = |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+        let mut found = ObjectLines::default();
+        let mut was_bare = false;
+        for line in beginning.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+            found.followed += usize::from(was_bare && line.starts_with(b"{"));
+            was_bare = is_object(line);
+            let without_comma = line.strip_suffix(b",").or_else(|| line.strip_prefix(b","));
+            found.bare += usize::from(was_bare);
+            found.separated += usize::from(without_comma.is_some_and(|line| is_object(line.trim_ascii())));
+        }
+        found
+    }
+
+    /// Whether the lines are elements of a list in one document, such as an array with an element on each line.
+    fn are_elements(&self, beginning: &[u8], is_all: bool, shape: &RecordShape) -> bool {
+        let is_array = beginning.trim_ascii_start().starts_with(b"[");
+        if self.separated > 0 {
+            return is_array || self.separated >= self.followed;
+        }
+        if self.followed > 0 {
+            return false;
+        }
+        // Elements may span lines, and of two elements the damaged one may be that with the comma. The document shows
+        // what they are.
+        let spans_lines = beginning.trim_ascii().contains(&b'\n');
+        match cut(beginning, None) {
+            Ok(None) => false,
+            Ok(Some(CutBody { places, envelope })) => {
+                let elements = places.iter().filter_map(|place| beginning.get(place.clone()));
+                !places.is_empty() && (spans_lines || is_array || holds_list(&envelope, elements, shape))
+            }
+            Err(_) => !is_all && self.bare == 0 && spans_lines && is_within_list(beginning),
+        }
+    }
+}
+
+/// Whether a document goes on within its list, behind an element.
+fn is_within_list(beginning: &[u8]) -> bool {
+    let (mut cutter, mut places) = (Cutter::new(None), Vec::new());
+    cutter.feed(beginning, 0, &mut places).is_ok() && !places.is_empty() && cutter.envelope_so_far().is_some()
+}
+
 /// Whether an object on one line is an envelope: it has a list of records and is not itself a record.
 fn is_envelope(line: &str, shape: &RecordShape) -> bool {
-    let Ok(root) = Node::parse(line) else { return false };
+    let Ok(Some(CutBody { places, envelope })) = cut(line.as_bytes(), None) else { return false };
+    holds_list(&envelope, places.iter().filter_map(|place| line.as_bytes().get(place.clone())), shape)
+}
+
+/// Whether a line that does not end is an envelope, as far as it is read.
+fn begins_envelope(beginning: &[u8], shape: &RecordShape) -> bool {
+    let (mut cutter, mut places) = (Cutter::new(None), Vec::new());
+    let fed = cutter.feed(beginning, 0, &mut places);
+    let Some(envelope) = cutter.envelope_so_far().filter(|_| fed.is_ok()) else { return false };
+    !places.is_empty() && holds_list(&envelope, places.iter().flatten().filter_map(|place| beginning.get(place.clone())), shape)
+}
+
+/// Whether an envelope has a list of records and is not itself a record. `elements` are those of the list that is read.
+fn holds_list<'a>(envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]> + Clone, shape: &RecordShape) -> bool {
+    let Envelope { root, list, .. } = envelope;
+    let parsed = |element: &[u8]| Node::parse(str::from_utf8(element).ok()?).ok();
     let has = |names: &[&str], paths: &[FieldPath]| {
         names.iter().any(|name| root.get(name).is_some_and(|value| *value != Node::Null))
             || paths.iter().any(|path| root.at(path).and_then(Node::text).is_some())
@@ -96,12 +176,21 @@ fn is_envelope(line: &str, shape: &RecordShape) -> bool {
     let (has_id, has_time) = (has(&["order_id", "id"], &shape.id), has(&["created_at", "date"], &shape.created_at));
     let is_line = |element: &Node| shape.of_line.iter().any(|path| element.at(path).is_some()) && !shape.has_id_and_time(element);
     // `items` may be the lines of an incomplete order, or of one whose fields nobody has described yet.
-    let is_order = |key: &str, elements: &[Node]| match key {
-        "items" if elements.iter().any(|element| shape.is_order(element)) => false,
-        "items" => has_id || has_time || elements.first().is_some_and(is_line),
-        _ => has_id && has_time,
+    let are_lines = |elements: &mut dyn Iterator<Item = Node>| {
+        let mut elements = elements.peekable();
+        let begin_with_line = elements.peek().is_some_and(is_line);
+        !elements.any(|element| shape.is_order(&element)) && (has_id || has_time || begin_with_line)
     };
-    RECORD_KEYS.iter().any(|key| matches!(root.get(key), Some(Node::Array(elements)) if !is_order(key, elements)))
+    RECORD_KEYS.iter().any(|key| {
+        let Some(Node::Array(kept)) = root.get(key) else { return false };
+        let is_read = matches!(list, List::Found(read) if read == key);
+        let is_order = match *key {
+            "items" if is_read => are_lines(&mut elements.clone().filter_map(parsed)),
+            "items" => are_lines(&mut kept.iter().cloned()),
+            _ => has_id && has_time,
+        };
+        !is_order
+    })
 }
 
 /// Whether each of the first lines is an envelope. Ignores the last line, which may be cut.
@@ -167,6 +256,59 @@ mod tests {
             assert_eq!(cut("{\n \"orders\": [\n{\"a\":1},"), Ok(Format::Json));
             assert_eq!(cut("[{\"a\":1},{\"b"), Ok(Format::Json));
             assert_eq!(cut("{\"a\":\"xxx"), Ok(named));
+            assert_eq!(cut("{\"orders\":[{\"a\":1},{\"b"), Ok(Format::Json), "a page of one long line");
+            assert_eq!(cut("{\"id\":1,\"date\":\"x\",\"data\":[{\"a\":1},{\"b"), Ok(named), "a record of one long line");
+        }
+    }
+
+    #[test]
+    fn a_damaged_element_on_a_line_of_its_own_makes_no_lines_of_an_array() {
+        for named in [Format::Json, Format::Ndjson] {
+            for array in [
+                "[\n{\"a\":1},\n{\"b\": bad},\n{\"a\":3}\n]\n",
+                "[\n{\"b\": bad},\n{\"a\":3}\n]\n",
+                "[{\"b\": bad},\n{\"a\":3}]",
+                "[{\"b\": bad},{\"a\":3}]",
+                "{\"orders\":[{\"b\": bad},{\"a\":3}]}\n",
+                "[\n {\"a\":1}\n, {\"b\": bad}\n, {\"a\":3}\n]\n",
+                "{\"orders\":[\n{\"a\":1},\r\n{\"b\": bad},\r\n{\"a\":3}\r\n]}\n",
+                "[\n{\"a\":1},\n{\"b\": [},\n{\"a\":3}\n{\"a\":4}\n]\n",
+            ] {
+                assert_eq!(format(array, named), Ok(Format::Json), "{array}");
+            }
+            let pretty = "[\n {\n  \"a\": 1\n },\n {\n  \"b\": bad\n },\n {\n  \"a\": 2\n }\n]\n";
+            assert_eq!(format(pretty, named), Ok(Format::Json));
+            let beginning = pretty.as_bytes().split_at(pretty.len() - 8).0;
+            assert_eq!(records_format(beginning, named, false, &RecordShape::default()), Ok(Format::Json));
+            for lines in [
+                "{\"b\": bad}\n{\"a\":3}\n",
+                "{\"b\": bad}\n{\"a\":3}\n{\"a\":4},\n{\"a\":5}\n{\"a\":6}\n",
+                "[1, bad\n{\"a\":3}\n{\"a\":4}\n",
+                "{\"items\":[{\"s\":1},{\"s\":2\n{\"a\":3}\n{\"a\":4}\n",
+            ] {
+                assert_eq!(format(lines, named), Ok(Format::Ndjson), "{lines}");
+                let cut = records_format(lines.as_bytes(), named, false, &RecordShape::default());
+                assert_eq!(cut, Ok(Format::Ndjson), "{lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_on_one_line_is_what_the_name_says() {
+        for named in [Format::Json, Format::Ndjson] {
+            for line in ["{\"id\":1,\"items\":[{\"s\": bad}]}\n", "{\"id\":1, bad}", "{\"id\":1,\"items\":[{\"s\":1}"] {
+                assert_eq!(format(line, named), Ok(named), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_object_on_one_line_so_far_may_be_a_record_or_a_document() {
+        for text in ["{\"orders\":[{\"a\":1},", " \n{\"a\":1}\n\n", "{"] {
+            assert!(is_one_line_so_far(text.as_bytes()), "{text}");
+        }
+        for text in ["", "[{\"a\":1},", "{\"a\":1}\n{", "{\n\"a\":1"] {
+            assert!(!is_one_line_so_far(text.as_bytes()), "{text}");
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Fetched {
     pub(super) url: Url,
     /// What was asked for by each record and is none of the list; empty where nothing was.
     pub(super) more: Vec<Vec<Vec<u8>>>,
+    /// Why the page proves nothing: it has records that are not read.
+    pub(super) passed_over: Option<String>,
 }
 
 /// What a page hands on.
@@ -89,7 +91,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     };
     if status == StatusCode::NO_CONTENT {
         let signals = read(&Node::Null, &[]);
-        return Ok(Fetched { body, places: Vec::new(), signals, url, more: Vec::new() });
+        return Ok(Fetched { body, places: Vec::new(), signals, url, more: Vec::new(), passed_over: None });
     }
     if let Some(format) = compressed(&body) {
         let detail = format!("it is compressed ({format}), but has no Content-Encoding header");
@@ -108,7 +110,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
     if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, elements(&body, &places)) {
         places = std::iter::once(0..body.len()).collect();
-        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new() });
+        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new(), passed_over: None });
     }
     let doubt = || if places.is_empty() { body::doubted_emptiness(&envelope.root) } else { None };
     if let Some(what) =
@@ -120,6 +122,13 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let signals = read(&envelope.root, &places);
     if let Some(place) = &signals.cut {
         return Err(RequestFailure::SignalsTooLarge { place: place.clone() });
+    }
+    let has_none = signals.total_records == Some(0) && !query.shape.has_list_within(&envelope.root);
+    if places.is_empty()
+        && !has_none
+        && let Some(looked_for) = body::object_in_place_of_a_list(&envelope, query.profile.records.as_ref())
+    {
+        return Err(RequestFailure::NoRecords { looked_for, excerpt: excerpt(), had_some: read_before > 0 });
     }
     match &envelope.list {
         List::Found(_) if signals.total_records == Some(0) && !places.is_empty() => {
@@ -139,7 +148,9 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         }
     }
     warn_of_other_list(&envelope);
-    Ok(Fetched { body, places, signals, url, more: Vec::new() })
+    let others = body::passed_over(&envelope, query.profile.records.as_ref(), query.shape);
+    let passed_over = others.first().map(|key| format!("the body has records under `{key}` too, which are not read"));
+    Ok(Fetched { body, places, signals, url, more: Vec::new(), passed_over })
 }
 
 /// The bytes of the elements of a list.
@@ -280,6 +291,9 @@ mod tests {
         assert_eq!(judged(200, &[], r#"{"orders":null,"total":0}"#, 0).unwrap(), [""; 0]);
         assert_eq!(judged(200, &[], "null", 0).unwrap(), [""; 0]);
         assert_eq!(judged(200, &[], r#"{"page":{"totalElements":0}}"#, 0).unwrap(), [""; 0]);
+        let in_an_object = r#"{"data":[],"orders":{"7":{"order_id":7}}}"#;
+        assert!(matches!(judged(200, &[], in_an_object, 0), Err(RequestFailure::NoRecords { .. })));
+        assert_eq!(judged(200, &[("x-wp-total", "0")], in_an_object, 0).unwrap(), [""; 0]);
         assert!(matches!(judged(200, &[("x-wp-total", "9")], "null", 3), Err(RequestFailure::NullRecords { total: 9, .. })));
         assert_eq!(judged(200, &[("x-wp-total", "9")], "null", 9).unwrap(), [""; 0]);
     }

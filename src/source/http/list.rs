@@ -33,7 +33,7 @@ use crate::{
     net::redact,
     settings::{CountRequest, ListRequest},
     source::{
-        Completeness, ListMove, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
+        Completeness, CompletenessStatus, ListMove, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -67,6 +67,8 @@ struct SeenRecords {
     ids: HashSet<u64>,
     /// The number of records of all readings, duplicates included.
     read: u64,
+    /// Why a page proves nothing, if one does not.
+    passed_over: Option<String>,
 }
 
 impl SeenRecords {
@@ -91,9 +93,21 @@ impl SeenRecords {
         }
     }
 
-    fn add(&mut self, ids: &[u64]) {
+    fn add(&mut self, ids: &[u64], fetched: &Fetched) {
         self.read += ids.len() as u64;
         self.ids.extend(ids);
+        self.passed_over = self.passed_over.take().or_else(|| fetched.passed_over.clone());
+    }
+
+    /// The verdict over a list: what a page passed over may be missing, whatever the source counts.
+    fn certify(&self, list: &ListRead) -> Completeness {
+        let certificate = list.certify();
+        match &self.passed_over {
+            Some(why) if !certificate.is_failed() => {
+                Completeness { status: CompletenessStatus::Unproven, by: None, why: Some(why.clone()), ..certificate }
+            }
+            _ => certificate,
+        }
     }
 }
 
@@ -279,7 +293,7 @@ impl<'a> ListReader<'a> {
             let list = ListRead { claims: reading.claims, by, read, distinct, end, is_by_position, was_confirmed };
             let may_be_confirmed = self.query.proof == Proof::TwoReadings && list.may_be_confirmed();
             if reads_again || !(list.should_read_again() || may_be_confirmed) {
-                return Ok(list.certify());
+                return Ok(seen.certify(&list));
             }
             if may_be_confirmed {
                 tracing::info!(distinct, "pages are numbered, and nothing counts the records: the list is read twice, to be proven");
@@ -373,7 +387,7 @@ impl<'a> ListReader<'a> {
                 _ => Vec::new(),
             };
             let has_new = facts.distinct > seen.distinct();
-            seen.add(ids.get(shared..).unwrap_or_default());
+            seen.add(ids.get(shared..).unwrap_or_default(), &fetched);
             ahead.read_before.set(seen.distinct());
             previous.accept(&fetched, sorted, comparison, has_new);
             if !self.deliver(&mut ahead, &fetched, shared, page, sink).await {
@@ -421,7 +435,7 @@ impl<'a> ListReader<'a> {
         }
         // The first page may come again with records that are new since.
         let is_another_page = ids.iter().all(|id| !seen.ids.contains(id));
-        seen.add(&ids);
+        seen.add(&ids, &fetched);
         self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
         if !is_another_page {
             return Ok(AskedZero::Absent);
@@ -623,7 +637,7 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
 /// The certificate of a list if the sink stopped the reading.
 fn stopped(seen: &SeenRecords) -> Completeness {
     Completeness {
-        status: crate::source::CompletenessStatus::Unproven,
+        status: CompletenessStatus::Unproven,
         by: None,
         claimed: None,
         read: seen.read,
