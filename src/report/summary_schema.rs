@@ -79,7 +79,7 @@ const fn or_null(path: &'static str, kind: KeyType, meaning: &'static str) -> Su
 }
 
 /// All keys, in the order of the documentation.
-static KEYS: [SummaryKey; 129] = [
+static KEYS: [SummaryKey; 130] = [
     always("run_id", Text, "the run; sortable by its start, and unique"),
     or_null("commit", Integer, "the number of the commit in the log of the layer; null if the run was not committed"),
     always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `rewrite`, `erase`, `demo` or `undo`"),
