@@ -1,7 +1,9 @@
-//! What stands of an order whose best version in the run has a dropped line (`merge = "order"`): for each of its dropped lines, the
-//! row that stood just before that version. The versions of the run follow each other as they count, as if each came in its own run.
+//! What stands of an order whose best version in the run has a dropped line (`merge = "order"`): for each of its dropped
+//! lines, the row that stood just before that version. The versions of the run follow each other as they count, as if each
+//! came in a run of its own.
 //!
-//! Knows the versions of one order, and the skus of their valid lines. Which partitions they lie in is for `moves` and `merge`.
+//! Knows the versions of one order, and the skus of their valid lines. Which partitions they lie in is for `moves` and
+//! `merge`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
