@@ -347,7 +347,7 @@ impl<'a> Merge<'a> {
 
     /// Whether the earlier of two incoming rows of a key beats the later one.
     fn beats(&self, earlier: usize, later: usize, by: MergeBy) -> bool {
-        // Where all partitions were compared, or all versions, the row that stands is known: no other one may push it out.
+        // Where all partitions were compared, or all versions, the row that stands is known: no other pushes it out.
         let best = self.record_that_stands(self.incoming.key(earlier));
         let is_best = |row: usize| best.is_some_and(|best| best == self.incoming.seq(row));
         match (is_best(earlier), is_best(later)) {
@@ -427,8 +427,8 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// A key that has no whole row here of the best version of its order, and may have lost a line in it. What stood before
-    /// that version stays, stored or of an earlier version in the run. So one run gives what several would.
+    /// A key that has no whole row here of the best version of its order, and may have lost a line in it. What stood
+    /// before that version stays, stored or of an earlier version in the run. So one run gives what several would.
     fn resolve_dropped_line(&mut self, slot: &Slot, stands: Stands, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let best_stored = key_versions.and_then(|key_versions| key_versions.stored);
         let stored_here = slot.stored.filter(|_| best_stored.is_none_or(|stored| stored.dt == self.dt));
@@ -699,7 +699,8 @@ impl<'a> Merge<'a> {
     fn key_of(&self, slot: &Slot) -> Option<(&'a str, &'a str)> {
         match (slot.stored, slot.incoming) {
             (Some(row), _) => Some(self.stored.key(row)),
-            (None, row) => row.map(|row| self.incoming.key(row)),
+            (None, Some(row)) => Some(self.incoming.key(row)),
+            (None, None) => None,
         }
     }
 

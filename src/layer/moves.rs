@@ -141,8 +141,8 @@ pub struct BestVersions {
     orders: HashMap<String, OrderVersions>,
     /// The versions with lines of orders of which the run has one without.
     emptied: HashMap<String, VersionsWithLines>,
-    /// The incoming rows of the other orders, until it is known whether their best version has a dropped line. Only with
-    /// `merge = "order"`, in a run with dropped lines.
+    /// The incoming rows of the other orders, until it is known whether their best version has a dropped line. Only
+    /// with `merge = "order"`, in a run with dropped lines.
     offered: HashMap<String, Vec<OfferedRow>>,
     /// Orders whose best version has a dropped line.
     successions: HashMap<String, Succession>,

@@ -1,6 +1,6 @@
-//! What stands of an order whose best version in the run has a dropped line (`merge = "order"`): for each of its dropped
-//! lines, the row that stood just before that version. The versions of the run follow each other as they count, as if each
-//! came in a run of its own.
+//! What stands of an order whose best version in the run has a dropped line (`merge = "order"`): for each of its
+//! dropped lines, the row that stood just before that version. The versions of the run follow each other as they
+//! count, as if each came in a run of its own.
 //!
 //! Knows the versions of one order, and the skus of their valid lines. Which partitions they lie in is for `moves` and
 //! `merge`.
