@@ -221,7 +221,8 @@ impl BestVersions {
             self.of_mut(key).offer_incoming(IncomingRow { wholeness, updated_at, seq });
             self.order_mut(key.0).offer_incoming(updated_at, seq);
             if may_lack_lines {
-                self.offered_mut(key.0).push(OfferedRow::new(BestIncoming { updated_at, seq }, key.1));
+                let row = OfferedRow::new(BestIncoming { updated_at, seq }, key.1);
+                self.offered.entry(key.0.to_owned()).or_default().push(row);
             }
         }
         Ok(())
@@ -350,13 +351,6 @@ impl BestVersions {
             self.orders.insert(order_id.to_owned(), OrderVersions::default());
         }
         self.orders.entry(order_id.to_owned()).or_default()
-    }
-
-    fn offered_mut(&mut self, order_id: &str) -> &mut Vec<OfferedRow> {
-        if !self.offered.contains_key(order_id) {
-            self.offered.insert(order_id.to_owned(), Vec::new());
-        }
-        self.offered.entry(order_id.to_owned()).or_default()
     }
 
     fn of_mut(&mut self, (order_id, sku): (&str, &str)) -> &mut KeyVersions {
