@@ -478,6 +478,26 @@ mod tests {
     }
 
     #[test]
+    fn only_a_version_without_lines_that_is_not_older_takes_away_what_stands() {
+        let course = |with_lines: &[(u64, i64)], without_lines: &[(u64, i64)]| {
+            let with_lines = with_lines
+                .iter()
+                .map(|&(seq, updated_at)| (seq, VersionWithLines { updated_at: Some(updated_at), ..VersionWithLines::default() }));
+            let without_lines = without_lines.iter().map(|&(seq, updated_at)| (seq, Some(updated_at)));
+            Course::after(Some(Some(5)), &with_lines.collect(), &without_lines.collect())
+        };
+        let best = |updated_at: i64, seq: u64| BestIncoming { updated_at: Some(updated_at), seq };
+        let (stored, newer) = (Standing::Stored(Some(5)), Standing::Incoming(best(6, 2)));
+        assert_eq!(course(&[], &[(1, 4)]), Course { stands: stored, emptied_by: None });
+        assert_eq!(course(&[(2, 6)], &[(1, 4), (3, 5)]), Course { stands: newer, emptied_by: None });
+        assert_eq!(course(&[(2, 6)], &[(1, 5)]), Course { stands: newer, emptied_by: Some(1) });
+        // What comes after it stands, however old it is, until one is not older.
+        let after = Standing::Incoming(best(2, 8));
+        assert_eq!(course(&[(2, 6), (5, 1), (8, 2), (9, 1)], &[(3, 7)]), Course { stands: after, emptied_by: Some(3) });
+        assert_eq!(course(&[(2, 6)], &[(3, 6)]), Course { stands: Standing::Emptied(best(6, 3)), emptied_by: Some(3) });
+    }
+
+    #[test]
     fn a_partial_sum_wins_only_where_nothing_is_stored() {
         use Wholeness::{Partial, Whole};
         let day = Dt::from_days(0).unwrap();
