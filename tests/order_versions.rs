@@ -6,9 +6,12 @@ use proptest::prelude::*;
 
 use crate::support::{Workspace, assert_counts_add_up};
 
+const BY_ORDER: &str = "merge = \"order\"\n";
+const BY_ORDER_AND_SUM: &str = "merge = \"order\"\nrepeated_sku = \"sum\"\n";
+
 fn by_order() -> Workspace {
     let work = Workspace::new();
-    work.write("etl.toml", "merge = \"order\"\n");
+    work.write("etl.toml", BY_ORDER);
     work
 }
 
@@ -135,14 +138,109 @@ fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
 }
 
 #[test]
-fn a_row_that_moves_after_an_empty_version_does_not_stay_for_a_line_without_a_sku() {
+fn no_row_from_before_an_empty_version_stays_for_a_line_without_a_sku() {
     let work = by_order();
     work.load(&[priced("A", 1, 5, &[("\"x\"", "1"), ("\"y\"", "1")])], &[]).published();
     // The version after the empty one is older than what was stored, and one of its lines may be any.
     let versions = [priced("A", 1, 6, &[]), priced("A", 2, 2, &[("\"x\"", "2"), ("null", "2")])];
     let summary = work.load(&versions, &["--check-scope", "full"]).published();
     assert_counts_add_up(&summary);
-    assert_eq!(work.query(ROWS), ["2026-01-01|A|y|1.0000", "2026-01-02|A|x|2.0000"]);
+    assert_eq!((&summary["rows_moved"], &summary["rows_removed"], &summary["rows_retained"]), (&1.into(), &1.into(), &0.into()));
+    assert_eq!(work.query(ROWS), ["2026-01-02|A|x|2.0000"]);
+}
+
+/// Loads versions of one order, each slice in a run of its own. Returns its rows, and the summary of the last run.
+fn after_runs(settings: &str, runs: &[&[String]]) -> (Vec<String>, serde_json::Value) {
+    let work = Workspace::new();
+    work.write("etl.toml", settings);
+    let mut summary = serde_json::Value::Null;
+    for run in runs {
+        let ended = work.load(run, &["--check-scope", "full"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        summary = ended.summary();
+        assert_counts_add_up(&summary);
+    }
+    (work.query(ROWS), summary)
+}
+
+/// Each way to load some versions in their order: all at once, one by one, and in two parts.
+fn splits(versions: &[String]) -> Vec<Vec<&[String]>> {
+    let mut splits: Vec<Vec<&[String]>> = vec![vec![versions], versions.chunks(1).collect()];
+    splits.extend((1..versions.len()).map(|place| vec![&versions[..place], &versions[place..]]));
+    splits
+}
+
+#[test]
+fn a_line_that_a_version_in_between_no_longer_had_does_not_come_back() {
+    let malformed = [("\"y\"", "\"?\""), ("null", "2")];
+    for (days, updated) in [([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [1, 2, 3]), ([1, 2, 1], [1, 2, 2]), ([2, 2, 2], [1, 1, 1])] {
+        for malformed in malformed {
+            let versions = [
+                priced("A", days[0], updated[0], &[("\"x\"", "1"), ("\"y\"", "1")]),
+                priced("A", days[1], updated[1], &[("\"x\"", "2")]),
+                priced("A", days[2], updated[2], &[("\"x\"", "3"), malformed]),
+            ];
+            for runs in splits(&versions) {
+                let (rows, summary) = after_runs(BY_ORDER, &runs);
+                assert_eq!(rows, [format!("2026-01-0{}|A|x|3.0000", days[2])], "{malformed:?} on {days:?} at {updated:?} in {runs:?}");
+                assert_eq!(summary["rows_retained"], 0, "{runs:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_stays_beside_several_malformed_versions_until_one_is_without_its_line() {
+    let versions = [
+        priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1"), ("\"z\"", "1")]),
+        priced("A", 2, 2, &[("\"x\"", "2"), ("\"y\"", "\"?\""), ("\"z\"", "2")]),
+        priced("A", 2, 3, &[("\"x\"", "3"), ("null", "3"), ("null", "3")]),
+        priced("A", 3, 4, &[("\"x\"", "4"), ("\"y\"", "\"?\"")]),
+    ];
+    for (versions, expected) in [
+        (&versions[..3], vec!["2026-01-01|A|y|1.0000", "2026-01-02|A|x|3.0000", "2026-01-02|A|z|2.0000"]),
+        (&versions[..], vec!["2026-01-01|A|y|1.0000", "2026-01-03|A|x|4.0000"]),
+    ] {
+        for runs in splits(versions) {
+            assert_eq!(after_runs(BY_ORDER, &runs).0, expected, "{runs:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_empty_version_took_away_stays_away_and_what_came_after_it_stays() {
+    let gone = [
+        priced("A", 1, 1, &[("\"x\"", "1")]),
+        priced("A", 1, 3, &[]),
+        priced("A", 3, 2, &[("null", "2"), ("\"y\"", "2")]),
+        priced("A", 3, 1, &[("\"x\"", "9")]),
+    ];
+    let again = [
+        priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1"), ("\"z\"", "1")]),
+        priced("A", 1, 2, &[]),
+        priced("A", 1, 3, &[("\"x\"", "3"), ("\"y\"", "3")]),
+        priced("A", 2, 4, &[("\"x\"", "4"), ("null", "4")]),
+    ];
+    for (versions, expected) in [(&gone, vec!["2026-01-03|A|y|2.0000"]), (&again, vec!["2026-01-01|A|y|3.0000", "2026-01-02|A|x|4.0000"])] {
+        for runs in splits(versions) {
+            assert_eq!(after_runs(BY_ORDER, &runs).0, expected, "{runs:?}");
+        }
+    }
+}
+
+#[test]
+fn of_partial_sums_the_one_before_stays_in_one_run_as_in_several() {
+    let partial = |day: u8, updated: u8, price: &str| priced("A", day, updated, &[("\"x\"", price), ("\"x\"", "\"?\""), ("\"y\"", "1")]);
+    let without = priced("A", 2, 3, &[("\"y\"", "1")]);
+    for (versions, expected) in [
+        ([partial(1, 1, "5"), partial(1, 2, "6"), partial(2, 4, "7")], "2026-01-01|A|x|5.0000"),
+        ([partial(1, 1, "5"), without, partial(2, 4, "7")], "2026-01-02|A|x|7.0000"),
+    ] {
+        for runs in splits(&versions) {
+            let rows = after_runs(BY_ORDER_AND_SUM, &runs).0;
+            assert_eq!(rows, [expected, "2026-01-02|A|y|1.0000"], "{runs:?}");
+        }
+    }
 }
 
 #[test]
@@ -158,9 +256,9 @@ fn one_run_keeps_the_rows_of_dropped_lines_that_several_would_keep() {
         let lines: Vec<_> = order.iter().map(|place| versions[*place].clone()).collect();
         let summary = work.load(&lines, &[]).published();
         assert_counts_add_up(&summary);
-        // Several runs remove z with the second version; in one run, the third says that there is one.
-        assert_eq!(work.query("SELECT sku, unit_price FROM fact_order ORDER BY sku"), ["x|3.0000", "y|2.0000", "z|1.0000"], "{order:?}");
-        assert_eq!(summary["rows_retained"], 2);
+        // The second version had no z. Wherever it stands in the source, it counts before the third.
+        assert_eq!(work.query("SELECT sku, unit_price FROM fact_order ORDER BY sku"), ["x|3.0000", "y|2.0000"], "{order:?}");
+        assert_eq!(summary["rows_retained"], 1);
         work.load(&lines, &[]).unchanged();
     }
     // The versions lie in two partitions, before and after a run.
@@ -387,6 +485,59 @@ fn any_malformed_version() -> impl Strategy<Value = VersionOfKeys> {
             ),
         }
     })
+}
+
+/// A version of an order, with the day of its update.
+#[derive(Clone, Debug)]
+struct DatedVersion {
+    updated: u8,
+    record: String,
+}
+
+/// A version of one of many orders. Each of its lines may be missing, valid or malformed; one more may have no sku.
+fn any_lacking_version() -> impl Strategy<Value = DatedVersion> {
+    let line = prop_oneof![2 => Just(None::<String>), 2 => (1..4_u8).prop_map(|quantity| Some(quantity.to_string())), 1 => Just(Some("\"many\"".to_owned()))];
+    let lines = (line.clone(), line, proptest::bool::weighted(0.2), proptest::bool::weighted(0.2));
+    (0..16_u8, 1..4_u8, 1..4_u8, lines).prop_map(|(order, day, updated, (first, second, is_twice, is_nameless))| {
+        let item = |sku: &str, quantity: &str| format!(r#"{{"sku":{sku},"quantity":{quantity},"price":1.37}}"#);
+        let mut items: Vec<_> = [("\"S0\"", first), ("\"S1\"", second)]
+            .into_iter()
+            .filter_map(|(sku, quantity)| Some(item(sku, &quantity?)))
+            .collect();
+        items.extend(is_twice.then(|| item("\"S0\"", "\"many\"")));
+        items.extend(is_nameless.then(|| item("null", "1")));
+        let items = items.join(",");
+        let record = format!(
+            r#"{{"order_id":"O{order}","created_at":"2026-01-0{day}T12:00:00Z","updated_at":"2026-02-0{updated}","currency":"EUR","items":[{items}]}}"#
+        );
+        DatedVersion { updated, record }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn versions_that_come_as_they_count_end_in_the_same_bytes_in_one_run_and_in_several(
+        versions in proptest::collection::vec(any_lacking_version(), 24..64),
+        cuts in proptest::collection::btree_set(1..64_usize, 1..4),
+        sum in any::<bool>(),
+    ) {
+        let mut versions = versions;
+        versions.sort_by_key(|version| version.updated);
+        let records: Vec<String> = versions.into_iter().map(|version| version.record).collect();
+        let settings = if sum { BY_ORDER_AND_SUM } else { BY_ORDER };
+        let (whole, parts) = (Workspace::new(), Workspace::new());
+        [&whole, &parts].into_iter().for_each(|work| drop(work.write("etl.toml", settings)));
+        let cuts: BTreeSet<usize> = cuts.into_iter().map(|cut| cut.min(records.len())).chain([0, records.len()]).collect();
+        let several = cuts.iter().zip(cuts.iter().skip(1)).map(|(start, end)| (&parts, &records[*start..*end]));
+        for (work, run) in [(&whole, &records[..])].into_iter().chain(several) {
+            let ended = work.load(run, &["--check-scope", "full"]);
+            prop_assert_eq!(ended.code, 0, "{}", ended.stderr);
+            assert_counts_add_up(&ended.summary());
+        }
+        prop_assert_eq!(whole.layer(), parts.layer());
+    }
 }
 
 proptest! {

@@ -40,6 +40,16 @@ impl DroppedParts {
         self.parts.extend(other.parts.iter().map(|part| DroppedPart { seq: base + part.seq, ..*part }));
     }
 
+    /// Whether no part was dropped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Whether a part of this record was dropped.
+    pub(super) fn is_of_record(&self, seq: u64) -> bool {
+        self.of_record(seq).next().is_some()
+    }
+
     /// Whether a dropped part of this record has this sku or id.
     pub(super) fn has(&self, seq: u64, id: &str) -> bool {
         let mut of_record = self.of_record(seq).peekable();
@@ -77,6 +87,7 @@ mod tests {
     fn a_dropped_part_is_known_by_its_record_and_id() {
         let mut lines = DroppedParts::default();
         [(3, Some("a")), (3, Some("b")), (7, None)].into_iter().for_each(|(seq, sku)| lines.push(seq, sku));
+        assert!(lines.is_of_record(7) && !lines.is_of_record(4) && !lines.is_empty() && DroppedParts::default().is_empty());
         assert!(lines.has(3, "a") && !lines.has(3, "c") && !lines.has(7, "c") && !DroppedParts::default().has(3, "a"));
         let known: Vec<_> =
             [(3, "a"), (3, "b"), (3, "c"), (7, "c"), (4, "a"), (8, "a")].into_iter().map(|(seq, sku)| lines.may_be(seq, sku)).collect();

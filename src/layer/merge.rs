@@ -10,8 +10,9 @@ use super::{
     BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PartitionRows, PriceBook,
     RunPrices, StoredPartition, csv,
     dropped_parts::Wholeness,
-    moves::{KeyVersions, OrderVersions, versions_here},
+    moves::{BestIncoming, KeyVersions, OrderVersions, versions_here},
     partition_file::{ComparedCsv, Comparison, CsvSink, PIECE},
+    succession::{Stands, Succession, successions_here},
 };
 use crate::{
     model::{CurrencyTotals, Dt, FactSchema, Line, OrderHash, UtcMicros, add_totals, order_hash},
@@ -157,6 +158,7 @@ pub fn merge_partition(
         incoming: incoming_rows,
         best_versions,
         orders: HashMap::new(),
+        successions: HashMap::new(),
         schema,
         known_prices,
         dropped_lines,
@@ -172,6 +174,7 @@ pub fn merge_partition(
     };
     if by == MergeBy::Order {
         merge.orders = versions_here(merge.incoming, Some(merge.stored));
+        merge.successions = successions_here(merge.incoming, &merge.orders, best_versions, dropped_lines);
     }
     let result = merge.resolve(by);
     let orders = if notes_orders { merge.orders_of(&result) } else { HashSet::new() };
@@ -200,6 +203,8 @@ struct Merge<'a> {
     best_versions: &'a BestVersions,
     /// The versions of each order of the run in this partition (`merge = "order"`).
     orders: HashMap<&'a str, OrderVersions>,
+    /// Those of them that lie here alone and whose best version has a dropped line.
+    successions: HashMap<&'a str, Succession>,
     schema: &'a FactSchema,
     known_prices: Option<&'a PriceBook>,
     dropped_lines: &'a DroppedParts,
@@ -228,13 +233,19 @@ impl<'a> Merge<'a> {
         best.is_some_and(|best| best.seq == self.incoming.seq(row))
     }
 
+    /// What stands of a key of an order whose best version has a dropped line (`merge = "order"`).
+    fn stands(&self, (order_id, sku): (&str, &str)) -> Option<Stands> {
+        let is_shared = self.best_versions.concern(order_id);
+        let succession = if is_shared { self.best_versions.succession(order_id) } else { self.successions.get(order_id) };
+        succession.map(|succession| succession.stands(sku, self.dropped_lines, self.repeated_sku))
+    }
+
     /// The rows of the result, in no order.
     fn resolve(&mut self, by: MergeBy) -> Vec<Origin> {
         let slots = self.slots(by);
         let mut result = Vec::with_capacity(slots.len());
         for slot in slots {
-            let key = slot.stored.map_or_else(|| slot.incoming.map(|row| self.incoming.key(row)), |row| Some(self.stored.key(row)));
-            let Some(key) = key else { continue };
+            let Some(key) = self.key_of(&slot) else { continue };
             // An order that the run has read is not deleted: this is for a hash that two orders share.
             if let (Some(row), None) = (slot.stored, slot.incoming)
                 && let Some(mode) = self.deletions.and_then(|deletions| deletions.of(key.0))
@@ -245,7 +256,7 @@ impl<'a> Merge<'a> {
             let key_versions = if self.best_versions.concern(key.0) { self.best_versions.of(key) } else { None };
             let order = if by == MergeBy::Order { self.order_versions(key.0) } else { None };
             let origin = match order {
-                Some(order) => self.resolve_order(&slot, &order, key_versions),
+                Some(order) => self.resolve_order(key, &slot, &order, key_versions),
                 None => self.resolve_line(&slot, key_versions),
             };
             result.extend(origin);
@@ -336,11 +347,9 @@ impl<'a> Merge<'a> {
 
     /// Whether the earlier of two incoming rows of a key beats the later one.
     fn beats(&self, earlier: usize, later: usize, by: MergeBy) -> bool {
-        // Where all partitions were compared, the row that stands is known: no other one may push it out here.
-        let (order_id, sku) = self.incoming.key(earlier);
-        let best = if self.best_versions.concern(order_id) { self.best_versions.of((order_id, sku)) } else { None };
-        let best = best.and_then(|key_versions| key_versions.incoming);
-        let is_best = |row: usize| best.is_some_and(|best| best.seq == self.incoming.seq(row));
+        // Where all partitions were compared, or all versions, the row that stands is known: no other pushes it out.
+        let best = self.record_that_stands(self.incoming.key(earlier));
+        let is_best = |row: usize| best.is_some_and(|best| best == self.incoming.seq(row));
         match (is_best(earlier), is_best(later)) {
             (true, false) => return true,
             (false, true) => return false,
@@ -360,18 +369,36 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// The record whose row of a key stands, as far as that is known beforehand.
+    fn record_that_stands(&self, key: (&str, &str)) -> Option<u64> {
+        if let Some(stands) = self.stands(key) {
+            return match stands {
+                Stands::Incoming(version) | Stands::StoredOr(Some(version)) => Some(version.seq),
+                Stands::StoredOr(None) | Stands::Nothing => None,
+            };
+        }
+        let everywhere = if self.best_versions.concern(key.0) { self.best_versions.of(key) } else { None };
+        everywhere.and_then(|key_versions| key_versions.incoming).map(|row| row.seq)
+    }
+
     /// A key of an order of which the run has a version: that version as a whole wins or loses. `key_versions` is the key's own,
     /// where its order stands in more than one partition.
-    fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&KeyVersions>) -> Option<Origin> {
+    fn resolve_order(
+        &mut self,
+        key: (&str, &str),
+        slot: &Slot,
+        order: &OrderVersions,
+        key_versions: Option<&KeyVersions>,
+    ) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
         let lacks_line = best.is_none_or(|row| self.is_partial_sum(row));
-        if lacks_line && order.incoming_wins() && self.is_of_dropped_line(slot, order) {
-            return self.resolve_dropped_line(slot, key_versions);
+        if lacks_line
+            && order.incoming_wins()
+            && let Some(stands) = self.stands(key)
+        {
+            return self.resolve_dropped_line(slot, stands, key_versions);
         }
-        if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
-            self.settle(row, LineOutcome::Duplicate);
-            self.lose(row);
-        }
+        self.lose_to_another(slot.incoming.filter(|_| best.is_none()));
         if !order.incoming_wins() {
             if let Some(row) = best {
                 self.settle(row, LineOutcome::Superseded);
@@ -400,17 +427,24 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Whether the best version of an order has this key, in a line that was dropped. A key of that version in another partition is
-    /// no dropped line.
-    fn is_of_dropped_line(&self, slot: &Slot, order: &OrderVersions) -> bool {
-        let sku = slot.stored.map(|row| self.stored.key(row).1).or_else(|| slot.incoming.map(|row| self.incoming.key(row).1));
-        order.incoming.zip(sku).is_some_and(|(incoming, sku)| self.dropped_lines.may_be(incoming.seq, sku))
-    }
-
-    /// A key that has lost a line in the best version of its order: the only one, or one of a sum. Its newest whole row stays,
-    /// stored or of an earlier version in the run. So one run gives what several would.
-    fn resolve_dropped_line(&mut self, slot: &Slot, key_versions: Option<&KeyVersions>) -> Option<Origin> {
-        let origin = self.resolve_key(slot, key_versions);
+    /// A key that has no whole row here of the best version of its order, and may have lost a line in it. What stood
+    /// before that version stays, stored or of an earlier version in the run. So one run gives what several would.
+    fn resolve_dropped_line(&mut self, slot: &Slot, stands: Stands, key_versions: Option<&KeyVersions>) -> Option<Origin> {
+        let best_stored = key_versions.and_then(|key_versions| key_versions.stored);
+        let stored_here = slot.stored.filter(|_| best_stored.is_none_or(|stored| stored.dt == self.dt));
+        let is_stored = slot.stored.is_some() || best_stored.is_some();
+        let origin = match stands {
+            Stands::StoredOr(_) if is_stored => self.keep_before(slot.incoming, stored_here),
+            Stands::Incoming(version) | Stands::StoredOr(Some(version)) => {
+                let new = if is_stored { LineOutcome::Moved } else { LineOutcome::Inserted };
+                self.take_before(slot.incoming, stored_here, version, new)
+            }
+            Stands::StoredOr(None) | Stands::Nothing => {
+                self.lose_to_another(slot.incoming);
+                self.counts.rows_removed += u64::from(slot.stored.is_some());
+                None
+            }
+        };
         let is_retained = match origin {
             Some(Origin::Stored(_)) => true,
             Some(Origin::Incoming(row)) => !self.is_of_best_version(row),
@@ -418,6 +452,50 @@ impl<'a> Merge<'a> {
         };
         self.counts.rows_retained += u64::from(is_retained);
         origin
+    }
+
+    /// The stored row stands, wherever it lies. An incoming one may be the same.
+    fn keep_before(&mut self, incoming: Option<usize>, stored_here: Option<usize>) -> Option<Origin> {
+        if let (Some(row), Some(stored)) = (incoming, stored_here)
+            && self.is_same(stored, row)
+        {
+            self.settle(row, LineOutcome::Unchanged);
+            return Some(self.take(row));
+        }
+        if let Some(row) = incoming {
+            self.settle(row, LineOutcome::Superseded);
+            self.lose(row);
+        }
+        stored_here.map(|stored| self.keep(stored))
+    }
+
+    /// The row of an earlier version stands, wherever it lies. If nothing is stored here, it is new in this partition.
+    fn take_before(
+        &mut self,
+        incoming: Option<usize>,
+        stored_here: Option<usize>,
+        version: BestIncoming,
+        new: LineOutcome,
+    ) -> Option<Origin> {
+        let Some(row) = incoming.filter(|&row| self.incoming.seq(row) == version.seq) else {
+            self.lose_to_another(incoming);
+            return None;
+        };
+        let outcome = match stored_here {
+            Some(stored) if self.is_same(stored, row) => LineOutcome::Unchanged,
+            Some(_) => LineOutcome::Updated,
+            None => new,
+        };
+        self.settle(row, outcome);
+        Some(if outcome == LineOutcome::Unchanged { self.take(row) } else { self.take_changed(row) })
+    }
+
+    /// An incoming row that lost to another version of the run.
+    fn lose_to_another(&mut self, incoming: Option<usize>) {
+        if let Some(row) = incoming {
+            self.settle(row, LineOutcome::Duplicate);
+            self.lose(row);
+        }
     }
 
     /// A key that wins or loses by itself. Counts a stored row that stays because the newer one is a partial sum.
@@ -493,10 +571,14 @@ impl<'a> Merge<'a> {
         stored_here.filter(|_| !key_versions.incoming_wins()).map(|row| self.keep(row))
     }
 
+    /// Whether an incoming row is as the stored one in all columns.
+    fn is_same(&self, stored: usize, incoming: usize) -> bool {
+        self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming))
+    }
+
     /// A newer row takes the place of the stored one, unless it is a partial sum.
     fn replace(&mut self, stored: usize, incoming: usize) -> Origin {
-        let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
-        if same {
+        if self.is_same(stored, incoming) {
             self.settle(incoming, LineOutcome::Unchanged);
             return self.take(incoming);
         }
@@ -612,6 +694,14 @@ impl<'a> Merge<'a> {
             self.prices.take(&line);
         }
         out.len() - start
+    }
+
+    fn key_of(&self, slot: &Slot) -> Option<(&'a str, &'a str)> {
+        match (slot.stored, slot.incoming) {
+            (Some(row), _) => Some(self.stored.key(row)),
+            (None, Some(row)) => Some(self.incoming.key(row)),
+            (None, None) => None,
+        }
     }
 
     fn key(&self, origin: Origin) -> (&'a str, &'a str) {

@@ -35,6 +35,7 @@ mod staged_side;
 mod state;
 mod stored;
 mod stored_order;
+mod succession;
 
 pub use catalog::{
     Catalog, IndexedTable, LookUpError, StoredState, partition_files, published_entries, side_files, stored_partition_files,

@@ -10,7 +10,11 @@ use std::{
     thread,
 };
 
-use super::{LayerError, PartitionRows, StagedLines, StoredPartitions, dropped_parts::Wholeness};
+use super::{
+    DroppedParts, LayerError, PartitionRows, StagedLines, StoredPartitions,
+    dropped_parts::Wholeness,
+    succession::{Base, OfferedRow, Stands, Succession},
+};
 use crate::{
     model::{Dt, OrderHash, order_hash},
     settings::{MergeBy, RepeatedSku},
@@ -29,8 +33,8 @@ pub struct VersionRules {
     pub repeated_sku: RepeatedSku,
 }
 
-/// The incoming version that beats all other incoming versions of its order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The incoming version that beats all other incoming versions of its order: the newest one, then the later one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct BestIncoming {
     pub(super) updated_at: UpdatedAt,
     pub(super) seq: u64,
@@ -137,6 +141,11 @@ pub struct BestVersions {
     orders: HashMap<String, OrderVersions>,
     /// The versions with lines of orders of which the run has one without.
     emptied: HashMap<String, VersionsWithLines>,
+    /// The incoming rows of the other orders, until it is known whether their best version has a dropped line. Only
+    /// with `merge = "order"`, in a run with dropped lines.
+    offered: HashMap<String, Vec<OfferedRow>>,
+    /// Orders whose best version has a dropped line.
+    successions: HashMap<String, Succession>,
     /// Orders whose newest version in the run has no row in the layer, with the record that brings their totals, if any.
     without_rows: HashMap<String, Option<u64>>,
 }
@@ -173,6 +182,11 @@ impl BestVersions {
         self.orders.get(order_id)
     }
 
+    /// The versions of an order that lies in more than one partition, if its best one has a dropped line.
+    pub(super) fn succession(&self, order_id: &str) -> Option<&Succession> {
+        self.successions.get(order_id)
+    }
+
     /// The record whose totals of an order count: that of the newest version, unless this one has no row in the layer.
     pub(super) fn record_of_totals(&self, order_id: &str, newest: Option<u64>) -> Option<u64> {
         self.without_rows.get(order_id).copied().unwrap_or(newest)
@@ -184,7 +198,7 @@ impl BestVersions {
         stored: &StoredPartitions<'_>,
         staged: &StagedLines,
         dt: Dt,
-        repeated_sku: RepeatedSku,
+        VersionRules { by, repeated_sku }: VersionRules,
     ) -> Result<(), LayerError> {
         if let Some(stored) = stored.load(dt)? {
             for row in concerned(self, &stored.rows) {
@@ -193,6 +207,7 @@ impl BestVersions {
             }
         }
         let Some(rows) = staged.load(dt)? else { return Ok(()) };
+        let may_lack_lines = by == MergeBy::Order && !staged.dropped_lines().is_empty();
         for row in concerned(self, &rows) {
             let seq = rows.seq(row);
             if let Some(versions) = self.emptied.get_mut(rows.order_id(row)) {
@@ -205,6 +220,10 @@ impl BestVersions {
             let wholeness = staged.dropped_lines().wholeness(repeated_sku, seq, key.1);
             self.of_mut(key).offer_incoming(IncomingRow { wholeness, updated_at, seq });
             self.order_mut(key.0).offer_incoming(updated_at, seq);
+            if may_lack_lines {
+                let row = OfferedRow::new(BestIncoming { updated_at, seq }, key.1);
+                self.offered.entry(key.0.to_owned()).or_default().push(row);
+            }
         }
         Ok(())
     }
@@ -231,6 +250,9 @@ impl BestVersions {
                 own.offer_stored(updated_at);
             }
         }
+        for (order_id, rows) in found.offered {
+            self.offered.entry(order_id).or_default().extend(rows);
+        }
         for (order_id, versions) in found.emptied {
             let own = self.emptied.entry(order_id).or_default();
             for (seq, version) in versions {
@@ -238,6 +260,16 @@ impl BestVersions {
                 known.updated_at = version.updated_at;
                 known.skus.extend(version.skus);
             }
+        }
+    }
+
+    /// Finds the orders whose best version has a dropped line. The rows of the others are not needed any more.
+    fn settle_dropped_lines(&mut self, dropped_lines: &DroppedParts) {
+        for (order_id, rows) in std::mem::take(&mut self.offered) {
+            let order = self.orders.get(&order_id);
+            let Some(mut succession) = order.and_then(|order| Succession::of_order(order, dropped_lines)) else { continue };
+            rows.into_iter().for_each(|row| succession.offer(row));
+            self.successions.insert(order_id, succession);
         }
     }
 
@@ -251,17 +283,26 @@ impl BestVersions {
         for (order_id, without_lines) in without_lines {
             let with_lines = self.emptied.remove(order_id).unwrap_or_default();
             let order = self.order_mut(order_id);
-            let stands = Standing::after(order.stored, &with_lines, &without_lines);
+            let Course { stands, emptied_by } = Course::after(order.stored, &with_lines, &without_lines);
             let (Standing::Emptied(best) | Standing::Incoming(best)) = stands else { continue };
+            let base = emptied_by.map_or(Base::Layer(order.stored), Base::Emptied);
             order.incoming = Some(best);
             // What was stored is older, or was taken away in between: the order as a whole and each of its rows.
             order.stored = order.stored.map(|_| None);
             let stored_rows = self.keys.get_mut(order_id).into_iter().flat_map(HashMap::values_mut).filter_map(|key| key.stored.as_mut());
             stored_rows.for_each(|stored| stored.updated_at = None);
-            for sku in with_lines.get(&best.seq).iter().flat_map(|version| &version.skus) {
-                let wholeness = staged.dropped_lines().wholeness(repeated_sku, best.seq, sku);
-                self.of_mut((order_id, sku)).offer_incoming(IncomingRow { wholeness, updated_at: best.updated_at, seq: best.seq });
+            let mut succession = Succession::of(base, best, staged.dropped_lines());
+            for (&seq, VersionWithLines { updated_at, skus }) in &with_lines {
+                let version = BestIncoming { updated_at: *updated_at, seq };
+                for sku in skus.iter().filter(|_| base.is_before(version)) {
+                    let wholeness = staged.dropped_lines().wholeness(repeated_sku, seq, sku);
+                    self.of_mut((order_id, sku)).offer_incoming(IncomingRow { wholeness, updated_at: *updated_at, seq });
+                    if let Some(succession) = &mut succession {
+                        succession.offer(OfferedRow::new(version, sku));
+                    }
+                }
             }
+            self.successions.extend(succession.map(|succession| (order_id.to_owned(), succession)));
         }
     }
 
@@ -276,16 +317,25 @@ impl BestVersions {
         for (order_id, skus) in &self.keys {
             let Some(order) = self.orders.get(order_id).filter(|order| order.incoming_wins()) else { continue };
             let Some(best) = order.incoming.filter(|best| !without_lines.contains(&best.seq)) else { continue };
-            let stands = |sku: &str, key: &KeyVersions, row: &IncomingRow| {
-                let is_of_best = row.seq == best.seq && row.wholeness == Wholeness::Whole;
+            let succession = self.successions.get(order_id);
+            let version_that_stands = |sku: &str, key: &KeyVersions| match succession {
                 // With `merge = "order"`, a row of an earlier version stays if its line was dropped from the best one.
-                is_of_best || key.incoming_wins() && (by == MergeBy::Line || staged.dropped_lines().may_be(best.seq, sku))
+                Some(succession) => match succession.stands(sku, staged.dropped_lines(), repeated_sku) {
+                    Stands::Incoming(version) => Some(version),
+                    Stands::StoredOr(version) => version.filter(|_| key.stored.is_none()),
+                    Stands::Nothing => None,
+                },
+                None => {
+                    let IncomingRow { wholeness, updated_at, seq } = key.incoming?;
+                    let is_of_best = seq == best.seq && wholeness == Wholeness::Whole;
+                    let stands = is_of_best || by == MergeBy::Line && key.incoming_wins();
+                    stands.then_some(BestIncoming { updated_at, seq })
+                }
             };
-            let rows = skus.iter().filter_map(|(sku, key)| key.incoming.filter(|row| stands(sku, key, row)));
-            let newest = rows.map(|row| (row.updated_at, row.seq)).max();
-            if newest.is_none_or(|(_, seq)| seq != best.seq) {
-                let counts = newest.filter(|(updated_at, _)| order.stored.is_none_or(|stored| *updated_at >= stored));
-                self.without_rows.insert(order_id.clone(), counts.map(|(_, seq)| seq));
+            let newest = skus.iter().filter_map(|(sku, key)| version_that_stands(sku, key)).max();
+            if newest.is_none_or(|newest| newest.seq != best.seq) {
+                let counts = newest.filter(|newest| order.stored.is_none_or(|stored| newest.updated_at >= stored));
+                self.without_rows.insert(order_id.clone(), counts.map(|version| version.seq));
             }
         }
     }
@@ -324,24 +374,32 @@ enum Standing {
     Nothing,
 }
 
-impl Standing {
-    fn after(stored: Option<UpdatedAt>, with_lines: &VersionsWithLines, without_lines: &BTreeMap<u64, UpdatedAt>) -> Standing {
+/// What became of an order while its versions came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Course {
+    stands: Standing,
+    /// The last version without lines that took away what stood before it.
+    emptied_by: Option<u64>,
+}
+
+impl Course {
+    fn after(stored: Option<UpdatedAt>, with_lines: &VersionsWithLines, without_lines: &BTreeMap<u64, UpdatedAt>) -> Course {
         let with_lines = with_lines.iter().map(|(seq, version)| (*seq, version.updated_at, true));
         let without_lines = without_lines.iter().map(|(seq, updated_at)| (*seq, *updated_at, false));
         let mut versions: Vec<_> = with_lines.chain(without_lines).collect();
         versions.sort_unstable_by_key(|(seq, ..)| *seq);
-        let first = stored.map_or(Standing::Nothing, Standing::Stored);
-        versions.into_iter().fold(first, |stands, (seq, updated_at, has_lines)| {
-            let time = match stands {
+        let first = Course { stands: stored.map_or(Standing::Nothing, Standing::Stored), emptied_by: None };
+        versions.into_iter().fold(first, |course, (seq, updated_at, has_lines)| {
+            let time = match course.stands {
                 Standing::Stored(time) => Some(time),
                 Standing::Incoming(best) => Some(best.updated_at),
                 Standing::Emptied(_) | Standing::Nothing => None,
             };
             let best = BestIncoming { updated_at, seq };
             match (time.is_some_and(|time| updated_at < time), has_lines) {
-                (true, _) => stands,
-                (false, true) => Standing::Incoming(best),
-                (false, false) => Standing::Emptied(best),
+                (true, _) => course,
+                (false, true) => Course { stands: Standing::Incoming(best), ..course },
+                (false, false) => Course { stands: Standing::Emptied(best), emptied_by: Some(seq) },
             }
         })
     }
@@ -364,7 +422,7 @@ pub fn best_versions(
     let work = || {
         let mut found = BestVersions::of_shared_orders(&moved_orders, staged);
         while let Some(&dt) = partitions.get(next.fetch_add(1, AtomicOrdering::Relaxed)) {
-            found.offer_partition(stored, staged, dt, rules.repeated_sku)?;
+            found.offer_partition(stored, staged, dt, rules)?;
         }
         Ok::<_, LayerError>(found)
     };
@@ -377,6 +435,7 @@ pub fn best_versions(
     for found in found {
         best_versions.absorb(found?);
     }
+    best_versions.settle_dropped_lines(staged.dropped_lines());
     best_versions.settle_emptied(staged, rules.repeated_sku);
     best_versions.settle_totals(staged, rules);
     Ok(best_versions)
@@ -416,6 +475,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_a_version_without_lines_that_is_not_older_takes_away_what_stands() {
+        let course = |with_lines: &[(u64, i64)], without_lines: &[(u64, i64)]| {
+            let with_lines = with_lines
+                .iter()
+                .map(|&(seq, updated_at)| (seq, VersionWithLines { updated_at: Some(updated_at), ..VersionWithLines::default() }));
+            let without_lines = without_lines.iter().map(|&(seq, updated_at)| (seq, Some(updated_at)));
+            Course::after(Some(Some(5)), &with_lines.collect(), &without_lines.collect())
+        };
+        let best = |updated_at: i64, seq: u64| BestIncoming { updated_at: Some(updated_at), seq };
+        let (stored, newer) = (Standing::Stored(Some(5)), Standing::Incoming(best(6, 2)));
+        assert_eq!(course(&[], &[(1, 4)]), Course { stands: stored, emptied_by: None });
+        assert_eq!(course(&[(2, 6)], &[(1, 4), (3, 5)]), Course { stands: newer, emptied_by: None });
+        assert_eq!(course(&[(2, 6)], &[(1, 5)]), Course { stands: newer, emptied_by: Some(1) });
+        // What comes after it stands, however old it is, until one is not older.
+        let after = Standing::Incoming(best(2, 8));
+        assert_eq!(course(&[(2, 6), (5, 1), (8, 2), (9, 1)], &[(3, 7)]), Course { stands: after, emptied_by: Some(3) });
+        assert_eq!(course(&[(2, 6)], &[(3, 6)]), Course { stands: Standing::Emptied(best(6, 3)), emptied_by: Some(3) });
     }
 
     #[test]
