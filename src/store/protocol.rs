@@ -208,8 +208,8 @@ pub enum Step<R: Ord, K: Ord, T> {
     Done,
 }
 
-/// Brings `curated/` to the head that the log has at the begin. A writer does so after its commit; any other command where
-/// [`Projection::next`] finds something to do.
+/// Brings `curated/` to the head that the log has at the begin. A writer does so after its commit; any other command
+/// where [`Projection::next`] finds something to do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Projection<R: Ord, K: Ord, T> {
     me: R,

@@ -144,8 +144,8 @@ pub(in crate::store) fn install_own_in_bucket(
     }
 }
 
-/// Leaves a commit, whose files are in place, to the other runs at work. For some commits it first looks at the files of
-/// all; what fails of that is left to the others too.
+/// Leaves a commit, whose files are in place, to the other runs at work. For some commits it first looks at the files
+/// of all; if that fails, the commit is left to the others all the same.
 fn look_or_leave(output: &Output, base: Option<&Head>, hint: Hint, left: LeftCommit) -> Result<OwnFiles, StoreError> {
     let record = &left.record;
     if !record.number.is_multiple_of(LOOKED_EVERY) {
