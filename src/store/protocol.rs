@@ -13,7 +13,7 @@
 //! A writer that lost the number merges again on the new head. [`keys_to_merge_again`] says what it may keep: all of
 //! it, where the two commits have nothing in common.
 //!
-//! Six rules keep the projection right. The model breaks each of them and finds the damage that follows:
+//! Seven rules keep the projection right. The model breaks each of them and finds the damage that follows:
 //! 1. A tag is read before the head of the log, and an installation puts what that head wants. The other order lets a slow
 //!    writer replace a newer file.
 //! 2. A file counts as installed only if it was read after the head that wants it, or put by oneself.
@@ -25,6 +25,8 @@
 //!    itself that it is done puts nothing any more either.
 //! 6. A writer stands in the hint before it commits, and leaves when the hint counts its commit as installed. So a hint
 //!    without writers proves that nothing was committed behind it ([`Hint::proves_head`]).
+//! 7. An installation has a target: the head at its begin. Newer commits do not move it, or it would never end beside
+//!    many writers. A key that a newer commit changes is left to that commit: the hint counts up to the target only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -181,7 +183,7 @@ pub trait Log<R, K> {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Seen<T> {
     there: Option<T>,
-    /// The head that was known before the file was read or put; 0 if a newer hint was read since.
+    /// The head that was known before the file was read or put, at least the target; 0 if a newer hint was read since.
     head_before: u64,
     /// The head that was read after the file was.
     head_after: Option<u64>,
@@ -200,14 +202,14 @@ pub enum Step<R: Ord, K: Ord, T> {
     Install(BTreeMap<K, Option<T>>),
     /// Put this hint if the last one read is still there, then [`Projection::hint_put`].
     PutHint(Hint<R, K>),
-    /// The same, and everything up to the head is in place: a writer may put this hint later, with the end of its lease.
+    /// The same, and everything up to the target is in place: a writer may put this hint with the end of its lease.
     Settle(Hint<R, K>),
-    /// Everything up to the head is in place.
+    /// Everything up to the target is in place.
     Done,
 }
 
-/// Brings `curated/` to the head of the log. A writer does so after its commit; any other command where [`Projection::next`]
-/// finds something to do.
+/// Brings `curated/` to the head that the log has at the begin. A writer does so after its commit; any other command
+/// where [`Projection::next`] finds something to do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Projection<R: Ord, K: Ord, T> {
     me: R,
@@ -216,6 +218,8 @@ pub struct Projection<R: Ord, K: Ord, T> {
     /// Those that could put nothing any more when the hint was read.
     gone: BTreeSet<R>,
     head: Option<u64>,
+    /// Up to which commit everything is to be in place.
+    target: Option<u64>,
     seen: BTreeMap<K, Seen<T>>,
     certain: bool,
 }
@@ -223,7 +227,8 @@ pub struct Projection<R: Ord, K: Ord, T> {
 impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
     /// The projection by a command that has committed nothing. `me` must be unique, as a run id is.
     pub fn of_reader(me: R) -> Self {
-        Projection { me, own: None, hint: None, gone: BTreeSet::new(), head: None, seen: BTreeMap::new(), certain: true }
+        let seen = BTreeMap::new();
+        Projection { me, own: None, hint: None, gone: BTreeSet::new(), head: None, target: None, seen, certain: true }
     }
 
     /// The projection by the writer of the commit `number`.
@@ -233,18 +238,23 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
     pub fn of_writer(me: R, number: u64, files: BTreeMap<K, Option<T>>) -> Self {
         let unproved = |there| Seen { there, head_before: 0, head_after: Some(number) };
         let seen = files.into_iter().map(|(key, there)| (key, unproved(there))).collect();
-        Projection { me, own: Some(number), hint: None, gone: BTreeSet::new(), head: Some(number), seen, certain: true }
+        let head = Some(number);
+        Projection { me, own: head, hint: None, gone: BTreeSet::new(), head, target: head, seen, certain: true }
     }
 
     /// What is to be done next.
     pub fn next(&self, log: &impl Log<R, K, There = T>) -> Step<R, K, T> {
         let Some(hint) = &self.hint else { return Step::ReadHint };
-        let Some(head) = self.head.filter(|&head| head >= hint.number) else { return Step::ReadHead };
+        let target = self.target.filter(|&target| target >= hint.number);
+        let (Some(head), Some(target)) = (self.head, target) else { return Step::ReadHead };
+        let newer = (target + 1..=head).filter_map(|number| log.footprint(number));
+        // Whoever verifies the newer commits looks at their keys, and finds what this writer has put there.
+        let superseded: BTreeSet<&K> = newer.flat_map(|footprint| &footprint.keys).collect();
         let (mut read, mut put) = (BTreeSet::new(), BTreeMap::new());
-        for key in hint.keys_to_verify(head, log) {
+        for key in hint.keys_to_verify(target, log).into_iter().filter(|key| !superseded.contains(key)) {
             match self.seen.get(&key) {
-                Some(seen) if !log.wants(head, &key, seen.there.as_ref()) => _ = put.insert(key, seen),
-                Some(seen) if seen.head_before >= head => {}
+                Some(seen) if !log.wants(target, &key, seen.there.as_ref()) => _ = put.insert(key, seen),
+                Some(seen) if seen.head_before >= target => {}
                 Some(_) | None => _ = read.insert(key),
             }
         }
@@ -261,7 +271,7 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         if !put.is_empty() {
             return Step::Install(put.into_iter().map(|(key, seen)| (key, seen.there.clone())).collect());
         }
-        let settled = self.settled(hint, head, log);
+        let settled = self.settled(hint, target, log);
         if settled == *hint { Step::Done } else { Step::Settle(settled) }
     }
 
@@ -292,13 +302,13 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         by_commit || hint.unsettled.get(&self.me).is_some_and(|keys| keys.contains(key))
     }
 
-    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is
-    /// awake.
-    fn settled(&self, hint: &Hint<R, K>, head: u64, log: &impl Log<R, K>) -> Hint<R, K> {
+    /// The hint once everything up to `target` is verified, except for what newer commits change: it leaves those open.
+    /// The other writers stay named: only a writer knows that it is awake.
+    fn settled(&self, hint: &Hint<R, K>, target: u64, log: &impl Log<R, K>) -> Hint<R, K> {
         let name = |hint: Hint<R, K>, footprint: &Footprint<R, K>| hint.with(&footprint.run, footprint.keys.iter().cloned());
-        let mut next = hint.newer(head, log).fold(hint.clone(), name);
-        hint.newer(head, log).for_each(|footprint| _ = next.writers.remove(&footprint.run));
-        next.number = head;
+        let mut next = hint.newer(target, log).fold(hint.clone(), name);
+        hint.newer(target, log).for_each(|footprint| _ = next.writers.remove(&footprint.run));
+        next.number = target;
         next.unsettled.retain(|who, keys| !keys.is_empty() && !self.gone.contains(who));
         if self.certain {
             next.unsettled.remove(&self.me);
@@ -314,9 +324,11 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         self.seen.values_mut().for_each(|seen| seen.head_before = 0);
     }
 
-    /// Notes the head of the log, read just now.
+    /// Notes the head of the log, read just now. It is the target, unless there is one that the hint has not passed.
     pub fn head_read(&mut self, number: u64) {
         self.head = Some(number);
+        let counted = self.hint.as_ref().map_or(0, |hint| hint.number);
+        self.target = self.target.filter(|&target| target >= counted).or(self.head);
         self.seen.values_mut().for_each(|seen| seen.head_after = Some(number));
     }
 

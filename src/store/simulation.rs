@@ -8,16 +8,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlertsNote, Commit, DecideError, Head, Holder, Installed, Key, Lease, LockError, MOST_ATTEMPTS, NewCommit, ObjectRef, Output, PutError,
-    Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
+    AlertsNote, Commit, Condition, Content, DecideError, Head, Holder, Installed, Key, Lease, Listed, LockError, MOST_ATTEMPTS, Names,
+    NewCommit, Object, ObjectRef, Output, PutError, Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
     commit::Installer,
     counting::{CountingStore, Verb},
     faulty::{Actor, Arrival, Change, End, Faults, Random, Scripted, World},
@@ -1370,6 +1372,152 @@ fn a_run_beside_another_leaves_the_look_at_all_files_to_the_last_one() {
     drop(second);
     stage.assert_quiet();
     stage.assert_settled(&[(DAYS[0], "2"), (DAYS[1], "3"), (DAYS[2], "1")]);
+}
+
+/// One run on a day of its own, from its lease to its end.
+fn run_on_day(output: &Output, month: u32, day: u32) {
+    let (run_id, date) = (format!("r{month:02}{day:02}"), format!("2026-{month:02}-{day:02}"));
+    let mut run = RunOnDay::begin(output, &run_id, on_day(&date, &format!("2026-{month:02}-{:02}", day + 1)));
+    run.commit(output, &run_id, &[set(&date, "2")]);
+}
+
+/// The days of February on which runs were committed whose files nobody has looked at.
+const OPEN_DAYS: u32 = 14;
+
+/// A layer with so many of them, and the run at work that they have left it to. The next commit is the sixteenth.
+fn layer_left_open() -> (Stage, RunOnDay) {
+    let stage = Stage::new();
+    let output = stage.output();
+    let at_work = RunOnDay::begin(&output, "at work", on_day("2026-12-01", "2026-12-02"));
+    (1..=OPEN_DAYS).for_each(|day| run_on_day(&output, 2, day));
+    let hint = Hint::read(&output).unwrap();
+    assert_eq!((hint.installed(), hint.commit().unwrap().number), (1, 15), "the premise");
+    (stage, at_work)
+}
+
+/// A store on which one more run, on a day of March, is committed each time that the manifest of the layer is read.
+#[derive(Debug)]
+struct BusyStore {
+    counting: Arc<CountingStore>,
+    store: Arc<MemoryStore>,
+    days: Mutex<Vec<u32>>,
+}
+
+impl BusyStore {
+    fn over(stage: &Stage, days: u32) -> BusyStore {
+        let (counting, store) = (CountingStore::over(&stage.store), stage.store.clone());
+        BusyStore { counting, store, days: Mutex::new((1..=days).collect()) }
+    }
+
+    fn commit_another(&self) {
+        let day = self.days.lock().unwrap().pop();
+        day.into_iter().for_each(|day| run_on_day(&output_in(self.store.clone()), 3, day));
+    }
+}
+
+impl Store for BusyStore {
+    fn location(&self) -> String {
+        self.counting.location()
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        if key.as_str() == places::WHOLE_MANIFEST {
+            self.commit_another();
+        }
+        self.counting.get(key)
+    }
+
+    fn ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, StoreError> {
+        self.counting.ranges(key, ranges)
+    }
+
+    fn list(&self, prefix: &Key) -> Result<Vec<Listed>, StoreError> {
+        self.counting.list(prefix)
+    }
+
+    fn names(&self, prefix: &Key) -> Result<Names, StoreError> {
+        self.counting.names(prefix)
+    }
+
+    fn put(&self, key: &Key, content: Content<'_>, condition: &Condition) -> Result<Tag, PutError> {
+        self.counting.put(key, content, condition)
+    }
+
+    fn delete(&self, key: &Key, condition: &Condition) -> Result<(), PutError> {
+        self.counting.delete(key, condition)
+    }
+}
+
+#[test]
+fn a_look_at_all_files_reads_each_once_and_ends_although_others_commit_meanwhile() {
+    let (stage, at_work) = layer_left_open();
+    let busy = BusyStore::over(&stage, 8);
+    let counting = busy.counting.clone();
+    run_on_day(&output_in(Arc::new(busy)), 2, OPEN_DAYS + 1);
+    let requests = counting.take();
+    let of_files = |verb: Verb| requests.iter().filter(|request| request.is_of(verb, "curated/")).count();
+    let open_files = usize::try_from(OPEN_DAYS + 1).unwrap();
+    assert!(of_files(Verb::Get) >= open_files, "the premise: it looks: {requests:#?}");
+    assert!(of_files(Verb::Get) < 2 * open_files, "each once: {requests:#?}");
+    assert_eq!(of_files(Verb::Put), 1, "its own file: {requests:#?}");
+    let hint = Hint::read(&stage.output()).unwrap();
+    let newest = hint.commit().unwrap().number;
+    assert!(newest > 16, "the premise: others came between, and {newest} is the newest");
+    assert_eq!(hint.installed(), 16, "the look counts, up to its own commit");
+    drop(at_work);
+    stage.assert_quiet();
+}
+
+#[test]
+fn the_last_run_at_work_puts_right_what_a_look_has_left_to_newer_commits() {
+    let (stage, at_work) = layer_left_open();
+    run_on_day(&output_in(Arc::new(BusyStore::over(&stage, 8))), 2, OPEN_DAYS + 1);
+    let output = stage.output();
+    let newest = head(&output).unwrap().unwrap().commit;
+    assert!(newest.number > 16 && newest.run_id.starts_with("r03"), "the premise: {}", newest.run_id);
+    // As if an old put had arrived late, at a file of the newest commit and at the manifest.
+    let file = newest.put.iter().find(|put| put.key.as_str().starts_with("curated/")).unwrap().key.clone();
+    output.replace(&file, HEADER.as_bytes()).unwrap();
+    output.replace(places::WHOLE_MANIFEST, b"old").unwrap();
+    drop(at_work);
+    // So the command in `assert_settled` has nothing to do.
+    stage.assert_quiet();
+    assert_eq!(Hint::read(&output).unwrap().installed(), newest.number);
+    stage.assert_settled(&[("2026-02-01", "2"), ("2026-02-15", "2"), ("2026-03-08", "2")]);
+}
+
+#[test]
+fn a_look_that_fails_is_left_to_the_last_run_at_work() {
+    let (stage, at_work) = layer_left_open();
+    stage.output().replace(partition("2026-02-01"), HEADER.as_bytes()).unwrap();
+    let failing = Scripted::new(&stage.store).at("curated/dt=2026-02-01", || Some(refused().into()));
+    run_on_day(&output_in(Arc::new(failing)), 2, OPEN_DAYS + 1);
+    assert_eq!(Hint::read(&stage.output()).unwrap().installed(), 1, "the premise: it has failed");
+    assert!(!is_publishing(&stage.output()).unwrap(), "its own files are in place");
+    drop(at_work);
+    stage.assert_quiet();
+    stage.assert_settled(&[("2026-02-01", "2"), ("2026-02-15", "2")]);
+}
+
+#[test]
+fn a_run_whose_look_has_lost_an_answer_does_not_say_that_it_is_done() {
+    let (stage, at_work) = layer_left_open();
+    for day in ["2026-02-01", "2026-02-02"] {
+        stage.output().replace(partition(day), HEADER.as_bytes()).unwrap();
+    }
+    // Both are put at once: one answer is lost, and the other put is refused.
+    let failing = Scripted::new(&stage.store)
+        .at("curated/dt=2026-02-01", || Some(PutError::Unknown(refused())))
+        .at("curated/dt=2026-02-02", || Some(refused().into()));
+    let output = output_in(Arc::new(failing));
+    let run = RunOnDay::begin(&output, "r0215", on_day("2026-02-15", "2026-02-16"));
+    let by = Committer { lease: Some(&run.lease), ..Committer::of_run("r0215") };
+    let ended = commit_once(&Run { output: &output, run_id: "r0215", effects: &[set("2026-02-15", "2")] }, &run.base, by);
+    assert!(matches!(ended, Err(DecideError::Store(StoreError::Unfinished { .. }))), "{ended:?}");
+    drop(run);
+    assert!(is_publishing(&stage.output()).unwrap(), "a put of it may still arrive");
+    drop(at_work);
+    stage.assert_settled(&[("2026-02-01", "2"), ("2026-02-02", "2"), ("2026-02-15", "2")]);
 }
 
 #[test]

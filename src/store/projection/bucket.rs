@@ -21,7 +21,7 @@ use crate::{
         hint::{Hint, HintUpdate, Progress, TakenUp, Unsettled},
         output::at_once,
         places,
-        protocol::{Answer, Footprint, Log, Projection, Step},
+        protocol::{Answer, Projection, Step},
     },
 };
 
@@ -117,30 +117,52 @@ pub(in crate::store) fn install_own_in_bucket(
 ) -> Result<OwnFiles, StoreError> {
     let has_others = beside == Beside::NamedRuns && hint.notes.has_others(Some(&record.run_id), UtcMicros::now());
     let mut answers = Answers::AllKnown;
-    if has_others && !record.number.is_multiple_of(LOOKED_EVERY) {
+    if has_others {
         match install_own_alone(output, &hint, record, &known)? {
-            Alone::InPlace => return Ok(OwnFiles::LeftToOthers(Box::new(LeftCommit { record: record.clone(), copies: known.copies }))),
+            Alone::InPlace => {
+                let left = LeftCommit { record: record.clone(), copies: known.copies };
+                return look_or_leave(output, base, hint, left);
+            }
             Alone::NotYet(known) => answers = known,
         }
-    }
-    let mut log = CommitLog::default();
-    log.add(record);
-    if let Some(base) = base {
-        log.read(output, &hint, &base.commit)?;
     }
     let mut projection = Projection::of_writer(record.installer(), record.number, known.files(&hint));
     if answers == Answers::SomeLost {
         projection.doubt();
     }
-    let mut installer = BucketInstaller::new(output, projection, record.clone(), log);
+    let mut installer = BucketInstaller::new(output, projection, record.clone(), CommitLog::default());
     installer.copies = known.copies;
-    installer.hint_read(hint);
+    installer.begin(base, hint)?;
     match installer.advance(Some(known.local)) {
         Ok(Some(next)) => Ok(OwnFiles::ToTell(Box::new(Settlement { installer, next, record: record.clone() }))),
         Ok(None) => Ok(OwnFiles::Told),
         Err(error) if installer.is_in_place => {
             warn_unsettled(&error);
             Ok(OwnFiles::Told)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Leaves a commit, whose files are in place, to the other runs at work. For some commits it first looks at the files
+/// of all; if that fails, the commit is left to the others all the same.
+fn look_or_leave(output: &Output, base: Option<&Head>, hint: Hint, left: LeftCommit) -> Result<OwnFiles, StoreError> {
+    let record = &left.record;
+    if !record.number.is_multiple_of(LOOKED_EVERY) {
+        return Ok(OwnFiles::LeftToOthers(Box::new(left)));
+    }
+    // Whatever the writer has read or put before is read again, as the files of others are.
+    let projection = Projection::of_writer(record.installer(), record.number, BTreeMap::new());
+    let mut installer = BucketInstaller::new(output, projection, record.clone(), CommitLog::default());
+    installer.copies.clone_from(&left.copies);
+    let looked = installer.begin(base, hint).and_then(|()| installer.advance(None));
+    match looked {
+        Ok(Some(next)) => Ok(OwnFiles::ToTell(Box::new(Settlement { installer, next, record: left.record }))),
+        Ok(None) => Ok(OwnFiles::Told),
+        // Else a put of this writer may still arrive: then it must not say that it is done.
+        Err(error) if installer.projection.is_certain() => {
+            warn_unsettled(&error);
+            Ok(OwnFiles::LeftToOthers(Box::new(left)))
         }
         Err(error) => Err(error),
     }
@@ -170,8 +192,7 @@ fn install_own_alone(output: &Output, hint: &Hint, record: &Commit, known: &Know
     let mut installer = BucketInstaller::new(output, projection, record.clone(), log);
     installer.told = record.number - 1;
     for _ in 0..OWN_STEPS {
-        let own = OwnCommit { log: &installer.log, number: record.number };
-        match installer.projection.next(&own) {
+        match installer.projection.next(&installer.log) {
             Step::ReadFiles(keys) => installer.read_files(keys)?,
             Step::ReadHead => installer.read_head()?,
             Step::Install(files) => installer.install(files, Some(known.local))?,
@@ -183,24 +204,6 @@ fn install_own_alone(output: &Output, hint: &Hint, record: &Commit, known: &Know
         }
     }
     Ok(Alone::NotYet(if installer.projection.is_certain() { Answers::AllKnown } else { Answers::SomeLost }))
-}
-
-/// The log, as if the files of no other commit were to be looked at. What belongs at a place, the whole log says.
-struct OwnCommit<'l> {
-    log: &'l CommitLog,
-    number: u64,
-}
-
-impl Log<Installer, Key> for OwnCommit<'_> {
-    type There = There;
-
-    fn footprint(&self, number: u64) -> Option<&Footprint<Installer, Key>> {
-        self.log.footprint(number).filter(|_| number == self.number)
-    }
-
-    fn wants(&self, number: u64, key: &Key, there: Option<&There>) -> bool {
-        self.log.wants(number, key, there)
-    }
 }
 
 /// Looks at the files of all commits that were left to others. What fails is left to the next command.
@@ -312,8 +315,18 @@ impl BucketInstaller {
         }
     }
 
-    /// Goes on until everything up to the head is in place. Returns what the hint is to say then, unless it does. `local` finds
-    /// local files of the own commit.
+    /// Reads the commits that a hint leaves open, up to the own one, and takes up the hint.
+    fn begin(&mut self, base: Option<&Head>, hint: Hint) -> Result<(), StoreError> {
+        self.log.add(&self.newest);
+        if let Some(base) = base {
+            self.log.read(&self.output, &hint, &base.commit)?;
+        }
+        self.hint_read(hint);
+        Ok(())
+    }
+
+    /// Goes on until everything up to the target is in place. Returns what the hint is to say then, unless it does.
+    /// `local` finds local files of the own commit.
     fn advance(&mut self, local: Option<&LocalFile<'_>>) -> Result<Option<Progress>, StoreError> {
         while self.steps < MOST_STEPS {
             self.steps += 1;
@@ -334,7 +347,7 @@ impl BucketInstaller {
         Err(Hint::overtaken(&self.output))
     }
 
-    /// Goes on until the hint says that everything up to the head is in place.
+    /// Goes on until the hint says that everything up to the target is in place.
     fn finish(&mut self) -> Result<(), StoreError> {
         while let Some(next) = self.advance(None)? {
             self.put_hint(next)?;
@@ -393,18 +406,23 @@ impl BucketInstaller {
 
     fn install(&mut self, files: BTreeMap<Key, Option<There>>, local: Option<&LocalFile<'_>>) -> Result<(), StoreError> {
         let (files, answers) = (Vec::from_iter(files), Mutex::new(Vec::new()));
-        at_once(&files, |(key, there)| {
+        let put_all = at_once(&files, |(key, there)| {
             let answer = self.put_file(key, there.as_ref(), local)?;
             answers.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), answer));
             Ok(())
-        })?;
+        });
+        // A thread that panicked may have begun a put.
+        if matches!(put_all, Err(StoreError::Worker)) {
+            self.projection.doubt();
+        }
+        // Also where one was refused: the answer of another may be lost.
         for (key, answer) in answers.into_inner().unwrap_or_else(PoisonError::into_inner) {
             let put = if let Answer::Done(there) = &answer { Some(there) } else { None };
             self.installed += usize::from(put.is_some());
             self.note_manifest(&key, put);
             self.projection.file_put(key, answer);
         }
-        Ok(())
+        put_all
     }
 
     /// Notes the version of the manifest of the whole layer, if this is it.

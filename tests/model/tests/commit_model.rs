@@ -19,6 +19,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 const DISJOINT: [Role; 3] = [Role::Load(&[(A, 2, D0)]), Role::Load(&[(B, 1, D1)]), Role::Reader];
 /// One partition in common.
 const PARTITION: [Role; 3] = [Role::Load(&[(A, 2, D0), (C, 1, D1)]), Role::Load(&[(B, 1, D1)]), Role::Reader];
+/// One partition in common, and one that the second writer puts after it.
+const TWO_PARTITIONS: [Role; 2] = [Role::Load(&[(A, 2, D0)]), Role::Load(&[(C, 1, D0), (B, 1, D1)])];
 /// One order in common, that both move out of its partition and into different ones.
 const ORDER: [Role; 3] = [Role::Load(&[(X, 2, D0)]), Role::Load(&[(X, 3, D1)]), Role::Reader];
 /// One order in common, that is new.
@@ -63,6 +65,7 @@ fn the_protocol_keeps_its_promises() {
     let mut met = BTreeSet::new();
     met.extend(holds("disjoint", model(A_IN_D0, &DISJOINT[..2], 1, 1)));
     met.extend(holds("partition", model(A_IN_D0, &PARTITION[..2], 1, 1)));
+    met.extend(holds("two partitions", model(A_IN_D0, &TWO_PARTITIONS, 1, 1)));
     met.extend(holds("order", model(X_IN_D2, &ORDER[..2], 1, 1)));
     met.extend(holds("new order", model(A_IN_D0, &NEW_ORDER[..2], 1, 1)));
     met.extend(holds("undo", model(A_IN_D0, &UNDO[..2], 1, 1)));
@@ -117,6 +120,7 @@ fn broken() -> Vec<(Broken, Protocol, &'static str)> {
         (Broken::GoneAfterRead, Protocol { knows_the_dead: true, ..model(A_IN_D0, &UNDO[..2], 1, 0) }, COMPLETE),
         (Broken::WritersUnnamed, model(A_IN_D0, &DISJOINT[..2], 0, 0), PROVEN),
         (Broken::WritersForgotten, model(A_IN_D0, &DISJOINT[..2], 0, 0), PROVEN),
+        (Broken::NewerCounted, model(A_IN_D0, &TWO_PARTITIONS, 1, 0), COMPLETE),
         (Broken::VacuumDeletes, model(A_IN_D0, &THREE, 0, 0), SEQUENTIAL),
     ]
 }
