@@ -272,10 +272,7 @@ impl<'a> Authorizer<'a> {
         let answer = self.ask_token(token_url, headers, url_query::form(pairs.into_iter())).await?;
         let text = |key: &str| answer.get(key).and_then(Value::as_str);
         let Some(token) = text("access_token").filter(|token| is_token(token)) else {
-            return Err(failed(
-                TokenOutlook::Final,
-                format!("the response has no access_token{}", reported(answer.to_string().as_bytes())),
-            ));
+            return Err(failed(TokenOutlook::Final, format!("the response has no access_token{}", error_or_keys(&answer))));
         };
         let secret = Secret::new(token.to_owned());
         if let Some(other) = text("token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
@@ -320,7 +317,7 @@ impl<'a> Authorizer<'a> {
             return Err(failed(outlook, format!("the server answered {}{}", status.as_u16(), reported(&body))));
         }
         serde_json::from_slice::<Value>(&body)
-            .map_err(|_| failed(TokenOutlook::MayPass, format!("the response is not JSON{}", reported(&body))))
+            .map_err(|_| failed(TokenOutlook::MayPass, format!("the response is not JSON{}", web_page(&body))))
     }
 }
 
@@ -350,15 +347,41 @@ fn life(expires_in: &Value) -> Option<Duration> {
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-/// The error that the token server reports (RFC 6749, 5.2), or the beginning of its response.
+/// What a refusal of the token server says: its error (RFC 6749, 5.2), or the beginning of its response.
 fn reported(body: &[u8]) -> String {
     let answer: Option<Value> = serde_json::from_slice(body).ok();
-    let text = |key: &str| Some(redact::beginning(answer.as_ref()?.get(key)?.as_str()?.as_bytes()));
-    let message = match (text("error"), text("error_description")) {
-        (Some(error), Some(description)) => format!("{error}: {description}"),
-        (Some(message), None) | (None, Some(message)) => message,
-        (None, None) => redact::beginning(body),
+    in_words(answer.as_ref().and_then(error_of).unwrap_or_else(|| redact::beginning(body)))
+}
+
+/// What a successful answer without a usable token says: its error, or else the names of its keys. Its values may be tokens, which
+/// nothing knows to hide.
+fn error_or_keys(answer: &Value) -> String {
+    let keys = || {
+        let names = answer.as_object()?.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("its keys are {}", redact::beginning(names.as_bytes())))
     };
+    in_words(error_of(answer).or_else(keys).unwrap_or_default())
+}
+
+/// The beginning of a successful answer that is a web page, such as that of a proxy. Of any other text it is not known whether it
+/// holds a token.
+fn web_page(body: &[u8]) -> String {
+    let start = body.trim_ascii_start();
+    let begins = |tag: &str| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
+    in_words(if begins("<html") || begins("<!doctype html") { redact::beginning(body) } else { String::new() })
+}
+
+/// The error in a response of the token server (RFC 6749, 5.2).
+fn error_of(answer: &Value) -> Option<String> {
+    let text = |key: &str| Some(redact::beginning(answer.get(key)?.as_str()?.as_bytes()));
+    match (text("error"), text("error_description")) {
+        (Some(error), Some(description)) => Some(format!("{error}: {description}")),
+        (message, None) | (None, message) => message,
+    }
+}
+
+/// What follows the words of an error; nothing for an empty message.
+fn in_words(message: String) -> String {
     if message.is_empty() { message } else { format!(": {message}") }
 }
 
@@ -408,5 +431,19 @@ mod tests {
         assert_eq!(reported(b"<html>busy</html>"), ": <html>busy</html>");
         assert_eq!(reported(b""), "");
         assert_eq!(form_encoded("a b:c=é"), "a+b%3Ac%3D%C3%A9");
+    }
+
+    #[test]
+    fn a_successful_answer_is_shown_without_its_values() {
+        assert_eq!(error_or_keys(&json!({"data": {"access_token": "live-token-1"}, "id": 7})), ": its keys are data, id");
+        assert_eq!(error_or_keys(&json!({"error": "no", "access_token": ["live-token-1"]})), ": no");
+        for answer in [json!(["live-token-1"]), json!("live-token-1"), json!({})] {
+            assert_eq!(error_or_keys(&answer), "", "{answer}");
+        }
+        assert_eq!(web_page(b" <!DOCTYPE html><p>busy"), ": <!DOCTYPE html><p>busy");
+        assert_eq!(web_page("<HTML>é".as_bytes()), ": <HTML>é");
+        for answer in ["access_token=live-token-1", "<token>live-token-1</token>", "<ht", ""] {
+            assert_eq!(web_page(answer.as_bytes()), "", "{answer}");
+        }
     }
 }
