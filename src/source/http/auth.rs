@@ -74,18 +74,7 @@ impl<'a> Authorizer<'a> {
         for (user, password) in [&credentials.basic, &credentials.client].into_iter().flatten() {
             Secret::register_pair(user, password);
         }
-        let token = match (auth, &credentials.client) {
-            (Auth::OAuth { token_url, scope, audience, grant, .. }, Some((id, secret))) if credentials.gets_tokens(*grant) => {
-                // Sources with the same OAuth client share its token.
-                let client = format!("{token_url} {scope:?} {audience:?} {:?} {:?}", id.expose(), secret.expose());
-                Some(access.network.token(client))
-            }
-            (Auth::Login { url, .. }, _) => {
-                let user = credentials.basic.as_ref().map(|(user, _)| user.expose().to_owned());
-                Some(access.network.token(format!("{} {url} {user:?}", trusted.origin().ascii_serialization())))
-            }
-            _ => None,
-        };
+        let token = token_key(auth, credentials, trusted).map(|key| access.network.token(key));
         Ok(Authorizer { auth, credentials, trusted, access, client, token })
     }
 
@@ -321,6 +310,24 @@ impl<'a> Authorizer<'a> {
     }
 }
 
+/// What sources must have in common to share a token; `None` if they get none. Whatever decides who gives it, to whom
+/// and for which account belongs to it. It holds secrets, and is never shown.
+fn token_key(auth: &Auth, credentials: &Credentials, trusted: &Url) -> Option<String> {
+    let resolved = |url: &str| trusted.join(url).map_or_else(|_| format!("{trusted} {url}"), |url| url.to_string());
+    match (auth, &credentials.client) {
+        (Auth::OAuth { token_url, scope, audience, grant, credentials_in, .. }, Some((id, secret))) if credentials.gets_tokens(*grant) => {
+            let refresh = credentials.refresh.as_ref().filter(|_| *grant == Grant::RefreshToken).map(Secret::expose);
+            let client = format!("{:?} {:?} {credentials_in:?} {grant:?} {refresh:?}", id.expose(), secret.expose());
+            Some(format!("{} {scope:?} {audience:?} {client}", resolved(token_url)))
+        }
+        (Auth::Login { url, .. }, _) => {
+            let user = credentials.basic.as_ref().map(|(user, _)| user.expose());
+            Some(format!("{} {url} {user:?}", trusted.origin().ascii_serialization()))
+        }
+        _ => None,
+    }
+}
+
 /// Whether a text can be sent as a token.
 fn is_token(text: &str) -> bool {
     !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_control())
@@ -353,8 +360,8 @@ fn reported(body: &[u8]) -> String {
     in_words(answer.as_ref().and_then(error_of).unwrap_or_else(|| redact::beginning(body)))
 }
 
-/// What a successful answer without a usable token says: its error, or else the names of its keys. Its values may be tokens, which
-/// nothing knows to hide.
+/// What a successful answer without a usable token says: its error, or else the names of its keys. Its values may be
+/// tokens, which nothing knows to hide.
 fn error_or_keys(answer: &Value) -> String {
     let keys = || {
         let names = answer.as_object()?.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -363,8 +370,8 @@ fn error_or_keys(answer: &Value) -> String {
     in_words(error_of(answer).or_else(keys).unwrap_or_default())
 }
 
-/// The beginning of a successful answer that is a web page, such as that of a proxy. Of any other text it is not known whether it
-/// holds a token.
+/// The beginning of a successful answer that is a web page, such as that of a proxy. Of any other text it is not known
+/// whether it holds a token.
 fn web_page(body: &[u8]) -> String {
     let start = body.trim_ascii_start();
     let begins = |tag: &str| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
@@ -431,6 +438,39 @@ mod tests {
         assert_eq!(reported(b"<html>busy</html>"), ": <html>busy</html>");
         assert_eq!(reported(b""), "");
         assert_eq!(form_encoded("a b:c=é"), "a+b%3Ac%3D%C3%A9");
+    }
+
+    #[test]
+    fn a_token_is_shared_by_sources_with_the_same_token_server_grant_and_account_alone() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let auth = |token_url: &str, grant, credentials_in| Auth::OAuth {
+            token_url: token_url.to_owned(),
+            scope: None,
+            audience: None,
+            credentials_in,
+            grant,
+            token_header: None,
+            key_header: None,
+        };
+        let with = |refresh: &str| Credentials {
+            client: Some((secret("client-1"), secret("hush-hush-4711"))),
+            refresh: Some(secret(refresh)),
+            ..Credentials::default()
+        };
+        let (orders, users) = (url("https://orders.example/list"), url("https://users.example/list"));
+        let (grant, place) = (Grant::RefreshToken, CredentialsIn::Header);
+        let own = token_key(&auth("/token", grant, place), &with("refresh-token-1"), &orders);
+        assert!(own.is_some());
+        let same = auth("https://orders.example/token", grant, place);
+        assert_eq!(token_key(&same, &with("refresh-token-1"), &users), own, "the same token server and account");
+        let other_server = token_key(&auth("/token", grant, place), &with("refresh-token-1"), &users);
+        let other_account = token_key(&same, &with("refresh-token-2"), &orders);
+        let other_grant = token_key(&auth("/token", Grant::ClientCredentials, place), &with("refresh-token-1"), &orders);
+        let other_place = token_key(&auth("/token", grant, CredentialsIn::Body), &with("refresh-token-1"), &orders);
+        for other in [other_server, other_account, other_grant, other_place] {
+            assert!(other.is_some() && other != own);
+        }
     }
 
     #[test]
