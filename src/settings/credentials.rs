@@ -409,11 +409,16 @@ pub(super) fn refuse_plain(kind: SourceKind, source: &Source, http: &HttpSetting
     if http.allow_plain {
         return Ok(());
     }
-    if let Auth::OAuth { token_url, .. } = auth
-        && let Ok(token_url) = url.join(token_url)
-        && is_plain(&token_url)
+    let asked_for_tokens = match auth {
+        Auth::OAuth { token_url, .. } => Some(("token_url", token_url)),
+        Auth::Login { url, .. } => Some(("url", url)),
+        _ => None,
+    };
+    if let Some((key, text)) = asked_for_tokens
+        && let Ok(asked) = url.join(text)
+        && is_plain(&asked)
     {
-        return Err(refused(format!("`{}.auth.token_url`", kind.table()), &token_url));
+        return Err(refused(format!("`{}.auth.{key}`", kind.table()), &asked));
     }
     let sends = match auth {
         Auth::None => false,
@@ -505,6 +510,17 @@ mod tests {
             ["https://shop.example/u", "http://localhost:1/u", "http://a.localhost/u", "http://127.9.0.1/u", "http://[::1]/u", "u.csv"]
         {
             assert!(!refused(location, Auth::Environment, Some("t"), &http), "{location}");
+        }
+        let login = |url: &str| Auth::Login {
+            url: url.to_owned(),
+            user: "email".to_owned(),
+            password: "password".to_owned(),
+            token: crate::model::FieldPath::root().child("token"),
+        };
+        assert!(refused("https://shop.example/u", login("http://shop.example/login"), None, &http));
+        assert!(refused("https://shop.example/u", login("http://10.0.0.1/login"), None, &http));
+        for url in ["/login", "https://id.example/login", "http://localhost:1/login"] {
+            assert!(!refused("https://shop.example/u", login(url), None, &http), "{url}");
         }
         assert!(!refused("http://shop.example/u", Auth::Environment, None, &http));
         assert!(!refused("http://shop.example/u", Auth::None, Some("t"), &http));
