@@ -254,7 +254,10 @@ impl<'a> Authorizer<'a> {
         pairs.extend(audience.as_deref().map(|audience| ("audience", audience)));
         match credentials_in {
             // RFC 6749, 2.3.1: both are form-encoded before they are joined.
-            CredentialsIn::Header => insert_basic(&mut headers, &form_encoded(id.expose()), &form_encoded(secret.expose()))?,
+            CredentialsIn::Header => {
+                let (id, secret) = form_encoded_pair(id, secret);
+                insert_basic(&mut headers, id.expose(), secret.expose())?;
+            }
             CredentialsIn::Body => pairs.extend([("client_id", id.expose()), ("client_secret", secret.expose())]),
         }
         let asked = Instant::now();
@@ -396,6 +399,13 @@ fn form_encoded(text: &str) -> String {
     url_query::encoded("", text).trim_start_matches('=').to_owned()
 }
 
+/// The form-encoded credentials of a client. A server may echo the header that carries them, so they are secrets, too.
+fn form_encoded_pair(id: &Secret, secret: &Secret) -> (Secret, Secret) {
+    let pair = (Secret::user_name(form_encoded(id.expose())), Secret::new(form_encoded(secret.expose())));
+    Secret::register_pair(&pair.0, &pair.1);
+    pair
+}
+
 fn insert_bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), RequestFailure> {
     insert(headers, AUTHORIZATION.as_str(), &format!("Bearer {}", token.expose()))
 }
@@ -471,6 +481,17 @@ mod tests {
         for other in [other_server, other_account, other_grant, other_place] {
             assert!(other.is_some() && other != own);
         }
+    }
+
+    #[test]
+    fn the_header_with_the_credentials_of_a_client_is_hidden() {
+        let (id, secret) = (Secret::user_name("cli:ent".to_owned()), Secret::new("hush/hush+4713".to_owned()));
+        let mut headers = HeaderMap::new();
+        let (id, secret) = form_encoded_pair(&id, &secret);
+        insert_basic(&mut headers, id.expose(), secret.expose()).unwrap();
+        let sent = headers[AUTHORIZATION].to_str().unwrap();
+        assert_eq!(sent, format!("Basic {}", STANDARD.encode("cli%3Aent:hush%2Fhush%2B4713")));
+        assert_eq!(redact::text(sent), "Basic ***");
     }
 
     #[test]
