@@ -185,7 +185,8 @@ impl CredentialNames {
 impl Credentials {
     /// Whether none are set.
     pub fn is_empty(&self) -> bool {
-        self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none()
+        let has_refresh = self.refresh.is_some() || self.refresh_file.is_some();
+        self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none() && !has_refresh
     }
 
     /// Whether they let in the same one, whatever variables they are read from.
@@ -491,6 +492,9 @@ mod tests {
         assert!(read(&[("ETL_USERS_API_TOKEN", "a\nhush")]).is_err_and(|error| !error.to_string().contains("hush")));
         assert!(read(&[("ETL_USERS_API_KEY_HEADER", "no header")]).is_err());
         assert!(read(&[("ETL_API_TOKEN", "common")]).unwrap().is_empty());
+        for name in ["ETL_USERS_OAUTH_REFRESH_TOKEN", "ETL_USERS_OAUTH_REFRESH_TOKEN_FILE"] {
+            assert!(!read(&[(name, "not-there-4711")]).unwrap().is_empty(), "{name} alone is not passed over");
+        }
     }
 
     #[test]
