@@ -78,6 +78,11 @@ impl<'a> Authorizer<'a> {
         Ok(Authorizer { auth, credentials, trusted, access, client, token })
     }
 
+    /// A URL of the only origin that receives secrets, except the token server.
+    pub(super) fn trusted(&self) -> &'a Url {
+        self.trusted
+    }
+
     /// Whether credentials may be sent to a URL.
     pub(super) fn trusts(&self, url: &Url) -> bool {
         url.origin() == self.trusted.origin()
