@@ -126,8 +126,8 @@ impl<'a> Requester<'a> {
         Ok(Requester { profile, credentials, access, client, authorizer, largest_body: AtomicU64::new(0) })
     }
 
-    /// Requests for lists that belong to the records of this source. They carry its credentials to its origin only, wherever
-    /// such a list is.
+    /// Requests for lists that belong to the records of this source. They carry its credentials to its origin only,
+    /// wherever such a list is.
     ///
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
