@@ -303,7 +303,7 @@ fn read(environment: &Environment, names: CredentialNames) -> Result<Credentials
 }
 
 /// The refresh token that a server gave last; `None` before it gave one. A file that is there and can't be read may
-/// hold it. The token that was given first would then be refused, and some servers end all tokens of the account for it.
+/// hold it. The token that was given first would then be refused, and some servers end all tokens of an account for it.
 fn kept_refresh_token(path: &Path) -> Result<Option<Secret>, SettingsError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim()).filter(|token| !token.is_empty()).map(|token| Secret::new(token.to_owned()))),
