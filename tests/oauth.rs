@@ -161,7 +161,7 @@ fn a_request_to_a_busy_token_server_is_retried() {
 #[test]
 fn errors_of_the_token_server_are_shown_without_the_secret() {
     let page = "<html>gateway is down: hush-hush-4711</html>";
-    let refusals: [(Reply, usize, &[&str]); 5] = [
+    let refusals: [(Reply, usize, &[&str]); 7] = [
         (
             (400, Vec::new(), br#"{"error":"invalid_client","error_description":"unknown: hush-hush-4711"}"#.to_vec()),
             1,
@@ -171,6 +171,9 @@ fn errors_of_the_token_server_are_shown_without_the_secret() {
         (json(r#"{"access_token":"issued-token-1","token_type":"mac"}"#), 1, &["token_type is `mac`"]),
         (json(r#"{"error":"unauthorized_client"}"#), 1, &["no access_token", "unauthorized_client"]),
         ((302, vec![("location", "/login".into())], Vec::new()), 1, &["answered 302"]),
+        // `run` looks for tokens in all that is shown.
+        (json(r#"{"data":{"access_token":"issued-token-1"}}"#), 1, &["no access_token: its keys are data"]),
+        ((200, Vec::new(), b"access_token=issued-token-1".to_vec()), 3, &["the response is not JSON"]),
     ];
     for (reply, attempts, words) in refusals {
         let shop = shop(move |_, _| reply.clone(), |_| false);

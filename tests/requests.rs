@@ -190,6 +190,21 @@ fn lines_that_were_asked_for_take_the_place_of_those_that_the_record_lists() {
 }
 
 #[test]
+fn lists_at_another_origin_are_asked_for_without_the_credentials_of_the_source() {
+    let server = Server::start(|_| answer(r#"[{"id":"A","created_at":"2026-01-02"}]"#));
+    let api = Server::start(|_| answer(r#"[{"sku":"x","price":1}]"#));
+    let single = "pagination = { kind = \"single\" }";
+    let orders = format!("location = \"{}\"\n{single}\nline_request = {{ path = \"/lines/{{id}}\", {single} }}", server.orders());
+    let work = Workspace::new();
+    work.write("etl.toml", format!("url = \"{}\"\n[orders]\n{orders}\n{HASTE}", api.url));
+    support::ended(work.command(&["run"]).env("ETL_API_TOKEN", "hush-hush-4714").output().unwrap()).published();
+    assert_eq!(ids(&work), ["A|1"]);
+    let sent = |server: &Server| server.asked().iter().map(|asked| asked.header("authorization").map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(sent(&server), [Some("Bearer hush-hush-4714".to_owned())]);
+    assert_eq!(sent(&api), [None::<String>]);
+}
+
+#[test]
 fn parameters_are_written_as_the_source_wants_them() {
     let server = Server::start(|asked| match asked.raw_query.contains("limit=0%2C1") {
         true => answer(format!(r#"{{"orders":[{}]}}"#, order("A", "2026-01-10 23:30:00", ""))),

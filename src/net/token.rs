@@ -1,4 +1,5 @@
-//! OAuth tokens of a run. All sources with the same credentials share one token, and only one request renews it.
+//! OAuth tokens of a run. All sources with the same token server and credentials share one token, and only one request
+//! renews it.
 
 use std::{
     sync::PoisonError,

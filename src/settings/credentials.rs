@@ -1,5 +1,10 @@
 //! Credentials of sources, from the environment or `.env` only; which source gets which; none in plain sight on the network.
 
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
 use reqwest::Url;
 
 use super::{
@@ -23,7 +28,7 @@ pub struct Credentials {
     /// A token that gets others.
     pub refresh: Option<Secret>,
     /// The file that keeps the refresh token, for servers that replace it.
-    pub refresh_file: Option<std::path::PathBuf>,
+    pub refresh_file: Option<PathBuf>,
 }
 
 /// Which variables hold the credentials of a source.
@@ -180,7 +185,8 @@ impl CredentialNames {
 impl Credentials {
     /// Whether none are set.
     pub fn is_empty(&self) -> bool {
-        self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none()
+        let has_refresh = self.refresh.is_some() || self.refresh_file.is_some();
+        self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none() && !has_refresh
     }
 
     /// Whether they let in the same one, whatever variables they are read from.
@@ -269,10 +275,10 @@ fn read(environment: &Environment, names: CredentialNames) -> Result<Credentials
     let client = [&names.client_id, &names.client_secret];
     let client = both(environment.get(client[0]), environment.get(client[1]), client.map(String::as_str))?;
     let key = environment.get(&names.key);
-    let refresh_file = environment.get(&names.refresh_token_file).map(|configured| std::path::PathBuf::from(configured.value));
+    let refresh_file = environment.get(&names.refresh_token_file).map(|configured| PathBuf::from(configured.value));
     // What a server gave last comes before what was given first.
-    let kept = refresh_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).map(|text| text.trim().to_owned());
-    let refresh = kept.filter(|token| !token.is_empty()).map(Secret::new).or_else(|| environment.secret(&names.refresh_token));
+    let kept = refresh_file.as_deref().map(kept_refresh_token).transpose()?.flatten();
+    let refresh = kept.or_else(|| environment.secret(&names.refresh_token));
     if token.is_some() && basic.is_some() {
         let detail = format!("{} and {} are both set: a request carries one Authorization header", names.token, names.user);
         return Err(SettingsError::Conflict(detail));
@@ -294,6 +300,16 @@ fn read(environment: &Environment, names: CredentialNames) -> Result<Credentials
         refresh,
         refresh_file,
     })
+}
+
+/// The refresh token that a server gave last; `None` before it gave one. A file that is there and can't be read may
+/// hold it. The token that was given first would then be refused, and some servers end all tokens of an account for it.
+fn kept_refresh_token(path: &Path) -> Result<Option<Secret>, SettingsError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim()).filter(|token| !token.is_empty()).map(|token| Secret::new(token.to_owned()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SettingsError::Unreadable { path: path.to_owned(), source }),
+    }
 }
 
 /// Two variables that go together.
@@ -409,11 +425,16 @@ pub(super) fn refuse_plain(kind: SourceKind, source: &Source, http: &HttpSetting
     if http.allow_plain {
         return Ok(());
     }
-    if let Auth::OAuth { token_url, .. } = auth
-        && let Ok(token_url) = url.join(token_url)
-        && is_plain(&token_url)
+    let asked_for_tokens = match auth {
+        Auth::OAuth { token_url, .. } => Some(("token_url", token_url)),
+        Auth::Login { url, .. } => Some(("url", url)),
+        _ => None,
+    };
+    if let Some((key, text)) = asked_for_tokens
+        && let Ok(asked) = url.join(text)
+        && is_plain(&asked)
     {
-        return Err(refused(format!("`{}.auth.token_url`", kind.table()), &token_url));
+        return Err(refused(format!("`{}.auth.{key}`", kind.table()), &asked));
     }
     let sends = match auth {
         Auth::None => false,
@@ -471,6 +492,29 @@ mod tests {
         assert!(read(&[("ETL_USERS_API_TOKEN", "a\nhush")]).is_err_and(|error| !error.to_string().contains("hush")));
         assert!(read(&[("ETL_USERS_API_KEY_HEADER", "no header")]).is_err());
         assert!(read(&[("ETL_API_TOKEN", "common")]).unwrap().is_empty());
+        for name in ["ETL_USERS_OAUTH_REFRESH_TOKEN", "ETL_USERS_OAUTH_REFRESH_TOKEN_FILE"] {
+            assert!(!read(&[(name, "not-there-4711")]).unwrap().is_empty(), "{name} alone is not passed over");
+        }
+    }
+
+    #[test]
+    fn a_kept_refresh_token_comes_first_and_is_never_passed_over_if_it_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("refresh-token");
+        let read = || {
+            let variables =
+                [("ETL_USERS_OAUTH_REFRESH_TOKEN", "given-first"), ("ETL_USERS_OAUTH_REFRESH_TOKEN_FILE", path.to_str().unwrap())];
+            let credentials = read(&Environment::of(&variables, &[]), CredentialVariables::Users.names());
+            credentials.map(|credentials| credentials.refresh.unwrap().expose().to_owned())
+        };
+        assert_eq!(read().unwrap(), "given-first");
+        fs::write(&path, "given-last\n").unwrap();
+        assert_eq!(read().unwrap(), "given-last");
+        fs::write(&path, b"given-last\xff").unwrap();
+        assert!(matches!(read(), Err(SettingsError::Unreadable { path: named, .. }) if named == path));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(read(), Err(SettingsError::Unreadable { .. })));
     }
 
     #[test]
@@ -505,6 +549,17 @@ mod tests {
             ["https://shop.example/u", "http://localhost:1/u", "http://a.localhost/u", "http://127.9.0.1/u", "http://[::1]/u", "u.csv"]
         {
             assert!(!refused(location, Auth::Environment, Some("t"), &http), "{location}");
+        }
+        let login = |url: &str| Auth::Login {
+            url: url.to_owned(),
+            user: "email".to_owned(),
+            password: "password".to_owned(),
+            token: crate::model::FieldPath::root().child("token"),
+        };
+        assert!(refused("https://shop.example/u", login("http://shop.example/login"), None, &http));
+        assert!(refused("https://shop.example/u", login("http://10.0.0.1/login"), None, &http));
+        for url in ["/login", "https://id.example/login", "http://localhost:1/login"] {
+            assert!(!refused("https://shop.example/u", login(url), None, &http), "{url}");
         }
         assert!(!refused("http://shop.example/u", Auth::Environment, None, &http));
         assert!(!refused("http://shop.example/u", Auth::None, Some("t"), &http));

@@ -32,7 +32,7 @@ pub(super) fn read(table: Option<Reader<'_>>) -> Result<Auth, SettingsError> {
         },
         "none" => Auth::None,
         "login" => Auth::Login {
-            url: table.needed("url")?,
+            url: own_url(&table, "url", "/login")?,
             user: table.name("user")?.unwrap_or_else(|| "email".to_owned()),
             password: table.name("password")?.unwrap_or_else(|| "password".to_owned()),
             token: table.path("token")?.unwrap_or_else(|| FieldPath::root().child("token")),
@@ -43,31 +43,34 @@ pub(super) fn read(table: Option<Reader<'_>>) -> Result<Auth, SettingsError> {
             (None, Some(parameter)) => Auth::KeyParameter(parameter),
             (header, None) => Auth::KeyHeader(header.unwrap_or_else(|| "X-API-Key".to_owned())),
         },
-        "oauth2" => {
-            let token_url = table.needed("token_url")?;
-            let url = token_url.parse::<reqwest::Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let is_url = url.is_some_and(|url| url.username().is_empty() && url.password().is_none());
-            if !is_url && !token_url.starts_with('/') {
-                return Err(table.error("token_url", "write an http(s) URL without credentials, or a path such as /oauth/token"));
-            }
-            Auth::OAuth {
-                token_url,
-                grant: match table.text("grant")?.as_deref() {
-                    None | Some("client_credentials") => Grant::ClientCredentials,
-                    Some("refresh_token") => Grant::RefreshToken,
-                    Some(other) => return Err(table.error("grant", format!("`{other}`: write client_credentials or refresh_token"))),
-                },
-                token_header: table.header("header")?,
-                key_header: table.header("key_header")?,
-                scope: table.text("scope")?,
-                audience: table.text("audience")?,
-                credentials_in: match table.text("credentials_in")?.as_deref() {
-                    None | Some("header") => CredentialsIn::Header,
-                    Some("body") => CredentialsIn::Body,
-                    Some(other) => return Err(table.error("credentials_in", format!("`{other}`: write header or body"))),
-                },
-            }
-        }
+        "oauth2" => Auth::OAuth {
+            token_url: own_url(&table, "token_url", "/oauth/token")?,
+            grant: match table.text("grant")?.as_deref() {
+                None | Some("client_credentials") => Grant::ClientCredentials,
+                Some("refresh_token") => Grant::RefreshToken,
+                Some(other) => return Err(table.error("grant", format!("`{other}`: write client_credentials or refresh_token"))),
+            },
+            token_header: table.header("header")?,
+            key_header: table.header("key_header")?,
+            scope: table.text("scope")?,
+            audience: table.text("audience")?,
+            credentials_in: match table.text("credentials_in")?.as_deref() {
+                None | Some("header") => CredentialsIn::Header,
+                Some("body") => CredentialsIn::Body,
+                Some(other) => return Err(table.error("credentials_in", format!("`{other}`: write header or body"))),
+            },
+        },
         _ => Auth::Environment,
     })
+}
+
+/// Where credentials go: a URL, or a path of the source.
+fn own_url(table: &Reader<'_>, key: &str, example: &str) -> Result<String, SettingsError> {
+    let text = table.needed(key)?;
+    let url = text.parse::<reqwest::Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let is_url = url.is_some_and(|url| url.username().is_empty() && url.password().is_none());
+    if !is_url && !text.starts_with('/') {
+        return Err(table.error(key, format!("write an http(s) URL without credentials, or a path such as {example}")));
+    }
+    Ok(text)
 }

@@ -633,6 +633,8 @@ mod tests {
             ("orders", "auth = { kind = 'oauth' }", "did you mean `oauth2`?"),
             ("orders", "auth = { kind = 'oauth2' }", "`orders.auth.token_url`: this key is needed here"),
             ("orders", "auth = { kind = 'oauth2', token_url = 'ftp://h' }", "write an http(s) URL"),
+            ("orders", "auth = { kind = 'login', url = 'ftp://h' }", "`orders.auth.url`: write an http(s) URL"),
+            ("orders", "auth = { kind = 'login', url = 'https://u:p@h/l' }", "or a path such as /login"),
             ("orders", "auth = { kind = 'oauth2', token_url = 'https://h', credentials_in = 'query' }", "write header or body"),
             ("orders", "fields.colour = 'a'", "unknown field `colour` (the fields are order_id"),
             ("orders", "fields.order_idd = 'a'", "did you mean `order_id`?"),

@@ -11,9 +11,7 @@ use super::{collected::CollectedList, judge::Fetched, list::ListReader, request:
 use crate::{
     net::redact,
     settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
-    source::{
-        Access, Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query,
-    },
+    source::{Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query},
 };
 
 /// The parameter by which templates name the record, and the id of an element of its list.
@@ -66,8 +64,8 @@ pub(super) struct AskedReader<'a> {
 impl<'a> AskedReader<'a> {
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
-    pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<AskedReader<'a>, SourceError> {
-        let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
+    pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, source: &Requester<'a>) -> Result<AskedReader<'a>, SourceError> {
+        let requester = source.of_same_source(&request.list.http)?;
         let shape = |keys: &[&str]| RecordShape { id: keys.iter().filter_map(|key| key.parse().ok()).collect(), ..RecordShape::default() };
         let line_shape = shape(&[LINE_IDS.as_slice(), &[ID]].concat());
         Ok(AskedReader { request, query, requester, shape: shape(&[ID]), line_shape })

@@ -74,19 +74,13 @@ impl<'a> Authorizer<'a> {
         for (user, password) in [&credentials.basic, &credentials.client].into_iter().flatten() {
             Secret::register_pair(user, password);
         }
-        let token = match (auth, &credentials.client) {
-            (Auth::OAuth { token_url, scope, audience, grant, .. }, Some((id, secret))) if credentials.gets_tokens(*grant) => {
-                // Sources with the same OAuth client share its token.
-                let client = format!("{token_url} {scope:?} {audience:?} {:?} {:?}", id.expose(), secret.expose());
-                Some(access.network.token(client))
-            }
-            (Auth::Login { url, .. }, _) => {
-                let user = credentials.basic.as_ref().map(|(user, _)| user.expose().to_owned());
-                Some(access.network.token(format!("{} {url} {user:?}", trusted.origin().ascii_serialization())))
-            }
-            _ => None,
-        };
+        let token = token_key(auth, credentials, trusted).map(|key| access.network.token(key));
         Ok(Authorizer { auth, credentials, trusted, access, client, token })
+    }
+
+    /// A URL of the only origin that receives secrets, except the token server.
+    pub(super) fn trusted(&self) -> &'a Url {
+        self.trusted
     }
 
     /// Whether credentials may be sent to a URL.
@@ -265,17 +259,17 @@ impl<'a> Authorizer<'a> {
         pairs.extend(audience.as_deref().map(|audience| ("audience", audience)));
         match credentials_in {
             // RFC 6749, 2.3.1: both are form-encoded before they are joined.
-            CredentialsIn::Header => insert_basic(&mut headers, &form_encoded(id.expose()), &form_encoded(secret.expose()))?,
+            CredentialsIn::Header => {
+                let (id, secret) = form_encoded_pair(id, secret);
+                insert_basic(&mut headers, id.expose(), secret.expose())?;
+            }
             CredentialsIn::Body => pairs.extend([("client_id", id.expose()), ("client_secret", secret.expose())]),
         }
         let asked = Instant::now();
         let answer = self.ask_token(token_url, headers, url_query::form(pairs.into_iter())).await?;
         let text = |key: &str| answer.get(key).and_then(Value::as_str);
         let Some(token) = text("access_token").filter(|token| is_token(token)) else {
-            return Err(failed(
-                TokenOutlook::Final,
-                format!("the response has no access_token{}", reported(answer.to_string().as_bytes())),
-            ));
+            return Err(failed(TokenOutlook::Final, format!("the response has no access_token{}", error_or_keys(&answer))));
         };
         let secret = Secret::new(token.to_owned());
         if let Some(other) = text("token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
@@ -320,7 +314,25 @@ impl<'a> Authorizer<'a> {
             return Err(failed(outlook, format!("the server answered {}{}", status.as_u16(), reported(&body))));
         }
         serde_json::from_slice::<Value>(&body)
-            .map_err(|_| failed(TokenOutlook::MayPass, format!("the response is not JSON{}", reported(&body))))
+            .map_err(|_| failed(TokenOutlook::MayPass, format!("the response is not JSON{}", web_page(&body))))
+    }
+}
+
+/// What sources must have in common to share a token; `None` if they get none. Whatever decides who gives it, to whom
+/// and for which account belongs to it. It holds secrets, and is never shown.
+fn token_key(auth: &Auth, credentials: &Credentials, trusted: &Url) -> Option<String> {
+    let resolved = |url: &str| trusted.join(url).map_or_else(|_| format!("{trusted} {url}"), |url| url.to_string());
+    match (auth, &credentials.client) {
+        (Auth::OAuth { token_url, scope, audience, grant, credentials_in, .. }, Some((id, secret))) if credentials.gets_tokens(*grant) => {
+            let refresh = credentials.refresh.as_ref().filter(|_| *grant == Grant::RefreshToken).map(Secret::expose);
+            let client = format!("{:?} {:?} {credentials_in:?} {grant:?} {refresh:?}", id.expose(), secret.expose());
+            Some(format!("{} {scope:?} {audience:?} {client}", resolved(token_url)))
+        }
+        (Auth::Login { url, .. }, _) => {
+            let user = credentials.basic.as_ref().map(|(user, _)| user.expose());
+            Some(format!("{} {url} {user:?}", trusted.origin().ascii_serialization()))
+        }
+        _ => None,
     }
 }
 
@@ -350,20 +362,53 @@ fn life(expires_in: &Value) -> Option<Duration> {
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-/// The error that the token server reports (RFC 6749, 5.2), or the beginning of its response.
+/// What a refusal of the token server says: its error (RFC 6749, 5.2), or the beginning of its response.
 fn reported(body: &[u8]) -> String {
     let answer: Option<Value> = serde_json::from_slice(body).ok();
-    let text = |key: &str| Some(redact::beginning(answer.as_ref()?.get(key)?.as_str()?.as_bytes()));
-    let message = match (text("error"), text("error_description")) {
-        (Some(error), Some(description)) => format!("{error}: {description}"),
-        (Some(message), None) | (None, Some(message)) => message,
-        (None, None) => redact::beginning(body),
+    in_words(answer.as_ref().and_then(error_of).unwrap_or_else(|| redact::beginning(body)))
+}
+
+/// What a successful answer without a usable token says: its error, or else the names of its keys. Its values may be
+/// tokens, which nothing knows to hide.
+fn error_or_keys(answer: &Value) -> String {
+    let keys = || {
+        let names = answer.as_object()?.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("its keys are {}", redact::beginning(names.as_bytes())))
     };
+    in_words(error_of(answer).or_else(keys).unwrap_or_default())
+}
+
+/// The beginning of a successful answer that is a web page, such as that of a proxy. Of any other text it is not known
+/// whether it holds a token.
+fn web_page(body: &[u8]) -> String {
+    let start = body.trim_ascii_start();
+    let begins = |tag: &str| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
+    in_words(if begins("<html") || begins("<!doctype html") { redact::beginning(body) } else { String::new() })
+}
+
+/// The error in a response of the token server (RFC 6749, 5.2).
+fn error_of(answer: &Value) -> Option<String> {
+    let text = |key: &str| Some(redact::beginning(answer.get(key)?.as_str()?.as_bytes()));
+    match (text("error"), text("error_description")) {
+        (Some(error), Some(description)) => Some(format!("{error}: {description}")),
+        (message, None) | (None, message) => message,
+    }
+}
+
+/// What follows the words of an error; nothing for an empty message.
+fn in_words(message: String) -> String {
     if message.is_empty() { message } else { format!(": {message}") }
 }
 
 fn form_encoded(text: &str) -> String {
     url_query::encoded("", text).trim_start_matches('=').to_owned()
+}
+
+/// The form-encoded credentials of a client. A server may echo the header that carries them, so they are secrets, too.
+fn form_encoded_pair(id: &Secret, secret: &Secret) -> (Secret, Secret) {
+    let pair = (Secret::user_name(form_encoded(id.expose())), Secret::new(form_encoded(secret.expose())));
+    Secret::register_pair(&pair.0, &pair.1);
+    pair
 }
 
 fn insert_bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), RequestFailure> {
@@ -408,5 +453,63 @@ mod tests {
         assert_eq!(reported(b"<html>busy</html>"), ": <html>busy</html>");
         assert_eq!(reported(b""), "");
         assert_eq!(form_encoded("a b:c=é"), "a+b%3Ac%3D%C3%A9");
+    }
+
+    #[test]
+    fn a_token_is_shared_by_sources_with_the_same_token_server_grant_and_account_alone() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let auth = |token_url: &str, grant, credentials_in| Auth::OAuth {
+            token_url: token_url.to_owned(),
+            scope: None,
+            audience: None,
+            credentials_in,
+            grant,
+            token_header: None,
+            key_header: None,
+        };
+        let with = |refresh: &str| Credentials {
+            client: Some((secret("client-1"), secret("hush-hush-4711"))),
+            refresh: Some(secret(refresh)),
+            ..Credentials::default()
+        };
+        let (orders, users) = (url("https://orders.example/list"), url("https://users.example/list"));
+        let (grant, place) = (Grant::RefreshToken, CredentialsIn::Header);
+        let own = token_key(&auth("/token", grant, place), &with("refresh-token-1"), &orders);
+        assert!(own.is_some());
+        let same = auth("https://orders.example/token", grant, place);
+        assert_eq!(token_key(&same, &with("refresh-token-1"), &users), own, "the same token server and account");
+        let other_server = token_key(&auth("/token", grant, place), &with("refresh-token-1"), &users);
+        let other_account = token_key(&same, &with("refresh-token-2"), &orders);
+        let other_grant = token_key(&auth("/token", Grant::ClientCredentials, place), &with("refresh-token-1"), &orders);
+        let other_place = token_key(&auth("/token", grant, CredentialsIn::Body), &with("refresh-token-1"), &orders);
+        for other in [other_server, other_account, other_grant, other_place] {
+            assert!(other.is_some() && other != own);
+        }
+    }
+
+    #[test]
+    fn the_header_with_the_credentials_of_a_client_is_hidden() {
+        let (id, secret) = (Secret::user_name("cli:ent".to_owned()), Secret::new("hush/hush+4713".to_owned()));
+        let mut headers = HeaderMap::new();
+        let (id, secret) = form_encoded_pair(&id, &secret);
+        insert_basic(&mut headers, id.expose(), secret.expose()).unwrap();
+        let sent = headers[AUTHORIZATION].to_str().unwrap();
+        assert_eq!(sent, format!("Basic {}", STANDARD.encode("cli%3Aent:hush%2Fhush%2B4713")));
+        assert_eq!(redact::text(sent), "Basic ***");
+    }
+
+    #[test]
+    fn a_successful_answer_is_shown_without_its_values() {
+        assert_eq!(error_or_keys(&json!({"data": {"access_token": "live-token-1"}, "id": 7})), ": its keys are data, id");
+        assert_eq!(error_or_keys(&json!({"error": "no", "access_token": ["live-token-1"]})), ": no");
+        for answer in [json!(["live-token-1"]), json!("live-token-1"), json!({})] {
+            assert_eq!(error_or_keys(&answer), "", "{answer}");
+        }
+        assert_eq!(web_page(b" <!DOCTYPE html><p>busy"), ": <!DOCTYPE html><p>busy");
+        assert_eq!(web_page("<HTML>é".as_bytes()), ": <HTML>é");
+        for answer in ["access_token=live-token-1", "<token>live-token-1</token>", "<ht", ""] {
+            assert_eq!(web_page(answer.as_bytes()), "", "{answer}");
+        }
     }
 }

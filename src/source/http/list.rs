@@ -523,7 +523,7 @@ impl<'a> ListReader<'a> {
         let fetched = self.with_lists(fetched, self.query.profile.line_request.as_ref(), Asked::Lines).await?;
         let fetched = self.with_lists(fetched, self.query.profile.refund_request.as_ref(), Asked::Refunds).await?;
         match &self.query.profile.more_request {
-            Some(request) => MoreReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
+            Some(request) => MoreReader::new(request, self.query, self.requester)?.complete(fetched).await,
             None => Ok(fetched),
         }
     }
@@ -531,7 +531,7 @@ impl<'a> ListReader<'a> {
     /// The page, with the lists that a request brings, if there is one.
     async fn with_lists(&self, fetched: Fetched, request: Option<&'a ListRequest>, asked: Asked) -> Result<Fetched, SourceError> {
         match request {
-            Some(request) => AskedReader::new(request, self.query, *self.requester.access())?.complete(fetched, asked).await,
+            Some(request) => AskedReader::new(request, self.query, self.requester)?.complete(fetched, asked).await,
             None => Ok(fetched),
         }
     }

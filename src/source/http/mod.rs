@@ -160,7 +160,7 @@ impl<'a> HttpSource<'a> {
     fn with_lines(&self, mut fetched: Fetched) -> Result<Fetched, SourceError> {
         let Some(request) = &self.query.profile.line_request else { return Ok(fetched) };
         fetched.places.truncate(ORDERS_WITH_LINES);
-        let reader = AskedReader::new(request, self.query, *self.requester.access())?;
+        let reader = AskedReader::new(request, self.query, &self.requester)?;
         self.network.run(reader.complete(fetched, Asked::Lines))?
     }
 }

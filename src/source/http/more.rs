@@ -5,12 +5,12 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{asked::AskedReader, judge::Fetched};
+use super::{asked::AskedReader, judge::Fetched, request::Requester};
 use crate::{
     model::Pairs,
     net::redact,
     settings::{Inherited, MoreRequest, SkipRule, SkipValues},
-    source::{Access, Query, SourceError, body::Node},
+    source::{Query, SourceError, body::Node},
 };
 
 /// Asks for the members that belong to records.
@@ -22,8 +22,8 @@ pub(super) struct MoreReader<'a> {
 impl<'a> MoreReader<'a> {
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
-    pub(super) fn new(request: &'a MoreRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<MoreReader<'a>, SourceError> {
-        Ok(MoreReader { request, lists: AskedReader::new(&request.list, query, access)? })
+    pub(super) fn new(request: &'a MoreRequest, query: &'a Query<'a>, source: &Requester<'a>) -> Result<MoreReader<'a>, SourceError> {
+        Ok(MoreReader { request, lists: AskedReader::new(&request.list, query, source)? })
     }
 
     /// The page, with the members that belong to its records.

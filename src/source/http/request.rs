@@ -126,6 +126,15 @@ impl<'a> Requester<'a> {
         Ok(Requester { profile, credentials, access, client, authorizer, largest_body: AtomicU64::new(0) })
     }
 
+    /// Requests for lists that belong to the records of this source. They carry its credentials to its origin only,
+    /// wherever such a list is.
+    ///
+    /// # Errors
+    /// [`SourceError::Network`], [`SourceError::Credentials`].
+    pub(super) fn of_same_source(&self, profile: &'a HttpProfile) -> Result<Requester<'a>, SourceError> {
+        Requester::new(self.authorizer.trusted(), profile, self.credentials, self.access)
+    }
+
     pub(super) fn settings(&self) -> &'a HttpSettings {
         self.access.http
     }
