@@ -19,7 +19,7 @@ use crate::{
     settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, Profile, joined, says_some},
     source::{
         Access, Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key,
-        body::{Node, PathReading},
+        body::{ErrorElements, Node, PathReading},
         counters::LineListEnd,
         url_query,
     },
@@ -80,7 +80,10 @@ impl<'a> AskedReader<'a> {
     /// [`SourceError::Network`], [`SourceError::Credentials`].
     pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<AskedReader<'a>, SourceError> {
         let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
-        let shape = |keys: &[&str]| RecordShape { id: keys.iter().filter_map(|key| key.parse().ok()).collect(), ..RecordShape::default() };
+        let shape = |keys: &[&str]| {
+            let id = keys.iter().filter_map(|key| key.parse().ok()).collect();
+            RecordShape { id, errors: ErrorElements::Lone, ..RecordShape::default() }
+        };
         let ids = ElementIds { shape: shape(&[ID]), sku: Vec::new() };
         let line_ids = ElementIds { shape: shape(&[LINE_IDS.as_slice(), &[ID]].concat()), sku: sku_readings(query.profile) };
         Ok(AskedReader { request, query, requester, ids, line_ids })
