@@ -76,7 +76,8 @@ impl Purpose {
     }
 
     fn of(self, path: &Path) -> Option<(Format, Compression)> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        // The ending is text, whatever the rest of the name is.
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         let (stem, compression) = match name.rsplit_once('.') {
             Some((stem, "gz")) => (stem, Compression::Gzip),
             Some((stem, "zst")) => (stem, Compression::Zstd),
@@ -228,7 +229,54 @@ fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
             files.push(found);
         }
     }
+    refuse_names_beyond_globs(pattern, &hidden)?;
     Ok(files)
+}
+
+/// A folder in which a glob looks for files.
+struct GlobbedFolder {
+    path: PathBuf,
+    /// The path as the glob would have it, with a `/` at its end; empty for the working directory.
+    text: String,
+    /// How many parts of the glob are about what is in it and below.
+    parts: usize,
+    /// Whether a part of its path is not UTF-8.
+    is_beyond: bool,
+}
+
+/// A glob passes over names that are not UTF-8. One that would match otherwise is an error.
+fn refuse_names_beyond_globs(pattern: &str, hidden: &HiddenNames<'_>) -> Result<(), SourceError> {
+    const BY_PARTS: glob::MatchOptions =
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+    let (Ok(glob), Some(wildcard)) = (glob::Pattern::new(pattern), pattern.find(['*', '?', '['])) else { return Ok(()) };
+    let (literal, _) = pattern.split_at(wildcard);
+    let (base, rest) = pattern.split_at(literal.rfind('/').map_or(0, |end| end + 1));
+    let is_deep = rest.contains("**");
+    let parts = if is_deep { usize::MAX } else { rest.split('/').count() };
+    let path = if base.is_empty() { "." } else { base };
+    let mut folders = vec![GlobbedFolder { path: path.into(), text: base.to_owned(), parts, is_beyond: false }];
+    while let Some(folder) = folders.pop() {
+        // A folder that can't be read is an error of the glob itself.
+        for entry in folder.path.read_dir().into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let shown = name.to_string_lossy();
+            if !hidden.shows(&shown) {
+                continue;
+            }
+            let is_beyond = folder.is_beyond || name.to_str().is_none();
+            let text = format!("{}{shown}", folder.text);
+            if is_beyond && glob.matches_with(&text, BY_PARTS) && path.is_file() {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8, so that no glob matches it");
+                return Err(SourceError::Unreadable { path, source });
+            }
+            // `**` follows no link.
+            let is_folder = if is_deep { entry.file_type().is_ok_and(|kind| kind.is_dir()) } else { folder.parts > 1 && path.is_dir() };
+            if is_folder {
+                folders.push(GlobbedFolder { path, text: format!("{text}/"), parts: folder.parts.saturating_sub(1), is_beyond });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file and decompresses it while it is read, up to the limit of expansion. Its first bytes show the compression.
@@ -914,6 +962,26 @@ mod tests {
         let others = r#"{"total":3,"orders":[{"id":4},{"id":5}]}"#;
         assert_eq!(certified(&[short, whole, others]).status, CompletenessStatus::Proven, "pages of one list");
         assert_eq!(certified(&[short, whole, r#"[{"id":4},{"id":5}]"#]).status, CompletenessStatus::Proven, "a page without a total");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_whose_name_is_not_utf_8_is_read_or_refused() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("shop");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("feb.json"), r#"[{"a":1}]"#).unwrap();
+        std::fs::write(folder.join(OsStr::from_bytes(b"j\xe4n.JSON")), r#"[{"a":2}]"#).unwrap();
+        assert_eq!(records(&folder).unwrap().len(), 2);
+        for glob in ["shop/*.JSON", "*/*.JSON", "**/j*", "shop/*"] {
+            assert!(records(&dir.path().join(glob)).unwrap_err().to_string().contains("is not UTF-8"), "{glob}");
+        }
+        for glob in ["shop/*.json", "*/f*", "**/*.json"] {
+            assert_eq!(records(&dir.path().join(glob)).unwrap().len(), 1, "{glob}");
+        }
+        std::fs::rename(&folder, dir.path().join(OsStr::from_bytes(b"\xe4"))).unwrap();
+        assert!(records(&dir.path().join("*/f*.json")).unwrap_err().to_string().contains("is not UTF-8"), "the name of its folder");
     }
 
     #[test]
