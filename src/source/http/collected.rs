@@ -108,7 +108,7 @@ impl<'a> CollectedList<'a> {
         self.elements
     }
 
-    /// Takes an id that several elements of a page have for none. Those of earlier pages that went for one element are several, too.
+    /// Takes an id that several elements of a page have for none. Elements of earlier pages that went for one are several, too.
     fn share(&mut self, id: u64) {
         if self.shared.insert(id) {
             self.places.remove(&id);
