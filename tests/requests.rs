@@ -483,3 +483,29 @@ fn equal_lines_without_ids_are_several() {
     ended.published();
     assert_eq!(skus(&work), ["S1|2|20.0000"]);
 }
+
+#[test]
+fn lines_of_one_sku_add_up_alike_whatever_the_size_of_their_pages() {
+    for size in [2, 4] {
+        let server = order_of_lines(move |asked, _| {
+            let lines = ["S1", "S2", "S1", "S3"].map(|sku| json!({"id": sku, "quantity": 1, "price": "10.00"}));
+            let page: usize = asked.parameter("page").parse().unwrap();
+            json!({"data": lines_from(&lines, (page - 1) * size, size)})
+        });
+        let (work, ended) = run(&server, &with_lines("page"), &[], &[]);
+        ended.published();
+        assert_eq!(skus(&work), ["S1|2|20.0000", "S2|1|10.0000", "S3|1|10.0000"], "pages of {size}");
+    }
+}
+
+#[test]
+fn a_line_that_failed_is_no_failed_request() {
+    let line = || json!({"sku": "S1", "quantity": 1, "price": "10.00", "status": "failed"});
+    let server = order_of_lines(move |asked, _| {
+        let lines = if asked.parameter("page") == "1" { vec![line()] } else { Vec::new() };
+        json!({"data": lines})
+    });
+    let (work, ended) = run(&server, &with_lines("page"), &[], &[]);
+    ended.published();
+    assert_eq!(skus(&work), ["S1|1|10.0000"]);
+}

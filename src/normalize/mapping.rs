@@ -16,7 +16,7 @@ use crate::{
     },
     settings::{
         ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, LINE_CURRENCY, Limits, Masks, OrderTotalRules, Profile,
-        RepeatedSku, Shop, SkipRule, SkipValues, WhichAmounts,
+        RepeatedSku, Shop, SkipCandidate, SkipRule, SkipValues, WhichAmounts,
     },
 };
 
@@ -105,17 +105,11 @@ impl SkipField {
 
 /// Whether a value fulfils a condition.
 fn is_skipped(values: &SkipValues, value: Scalar<'_>) -> bool {
-    let text = match (value, values) {
-        (Scalar::Missing, values) => return matches!(values, SkipValues::NoneOf(_)),
-        (_, SkipValues::Any) => return true,
-        (value, _) => value.into_text(),
+    let text = match value {
+        Scalar::Missing => return values.take(SkipCandidate::Missing),
+        value => value.into_text(),
     };
-    let is_in = |texts: &[String]| text.is_some_and(|text| texts.iter().any(|known| **known == *text));
-    match values {
-        SkipValues::Any => true,
-        SkipValues::OneOf(texts) => is_in(texts),
-        SkipValues::AnyBut(texts) | SkipValues::NoneOf(texts) => !is_in(texts),
-    }
+    values.take(text.as_deref().map_or(SkipCandidate::Other, SkipCandidate::Text))
 }
 
 /// An amount: one, or the sum of those in every element of a list.
@@ -371,6 +365,19 @@ fn fixed_fields(fields: &[(&str, &[&str])], own: Option<&BTreeMap<String, FieldR
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_compares_numbers_by_value() {
+        let zero = || vec!["0".to_owned()];
+        for raw in ["0", "0.0", "\"0.00\"", "-0"] {
+            assert!(!is_skipped(&SkipValues::AnyBut(zero()), Scalar::of(raw)), "{raw}");
+            assert!(is_skipped(&SkipValues::OneOf(zero()), Scalar::of(raw)), "{raw}");
+            assert!(!is_skipped(&SkipValues::NoneOf(zero()), Scalar::of(raw)), "{raw}");
+        }
+        for raw in ["1", "\"0x\"", "[]"] {
+            assert!(is_skipped(&SkipValues::AnyBut(zero()), Scalar::of(raw)), "{raw}");
+        }
+    }
 
     #[test]
     fn the_enums_have_the_order_of_the_tables_of_paths() {

@@ -32,6 +32,7 @@ pub(super) fn of_mapped(mapping: &Mapping<'_>, profile: &Profile) -> RecordShape
         of_line: parsed(&["sku", "quantity", "qty"]),
         columns: ReadPaths::of(&Mapping { profile: Some(profile), ..*mapping }).column_names().into_iter().collect(),
         readings: readings(mapping, profile),
+        ..RecordShape::default()
     }
 }
 

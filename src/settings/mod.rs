@@ -85,8 +85,8 @@ pub use profile::{
     ASKED_LINES, ASKED_REFUNDS, AmountRule, Auth, BodyTemplate, BulkOperation, BulkPoll, ChildLines, CountRequest, CredentialsIn,
     FieldRule, Filter, Grant, HttpProfile, Inherited, KeyedList, LineLists, ListRequest, MoreRequest, ObjectInPlace, OrderLineKey,
     OrderTotalRules, Pagination, PathRule, Profile, Reconciliation, RecordList, RefundLineRules, RefundRules, RefundSign, SHIPPED,
-    ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined,
-    says_some, shipped,
+    ScaleText, Shipped, SkipCandidate, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts,
+    WhichLists, joined, says_some, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, OldNames, SETTINGS, Setting};

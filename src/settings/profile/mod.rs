@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, MergeBy, RepeatedSku, When};
-use crate::model::{FieldPath, MinorUnits, QuantityType, Severity, UtcMicros};
+use crate::model::{FieldPath, MinorUnits, QuantityType, Severity, UtcMicros, equal_numbers};
 
 /// A path beneath a URL, which may have a path of its own.
 pub fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
@@ -389,6 +389,34 @@ pub enum SkipValues {
     OneOf(Vec<String>),
     /// Any but these texts; a missing one, too.
     NoneOf(Vec<String>),
+}
+
+/// What stands at the path of a condition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SkipCandidate<'a> {
+    /// Nothing, null, or blank text.
+    Missing,
+    /// A text, a number or a boolean, as it is written.
+    Text(&'a str),
+    /// A list or an object: a value, and none of any texts.
+    Other,
+}
+
+impl SkipValues {
+    /// Whether a value is one of these. Numbers are compared by value: `0`, `0.0` and `"0.00"` are the same.
+    pub fn take(&self, value: SkipCandidate<'_>) -> bool {
+        let is_among = |texts: &[String]| match value {
+            SkipCandidate::Text(text) => texts.iter().any(|known| known == text || equal_numbers(known, text)),
+            SkipCandidate::Missing | SkipCandidate::Other => false,
+        };
+        let is_missing = value == SkipCandidate::Missing;
+        match self {
+            SkipValues::Any => !is_missing,
+            SkipValues::AnyBut(texts) => !is_missing && !is_among(texts),
+            SkipValues::OneOf(texts) => is_among(texts),
+            SkipValues::NoneOf(texts) => !is_among(texts),
+        }
+    }
 }
 
 /// How a source is requested over HTTP.

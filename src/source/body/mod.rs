@@ -17,9 +17,9 @@ pub(super) use beside::{object_in_place_of_a_list, passed_over};
 pub use cut::RECORD_KEYS;
 pub(super) use cut::{CutBody, CutError, Cutter, Envelope, List, OVERSIZED, cut};
 pub(super) use node::Node;
-pub(super) use reported_error::{doubted_emptiness, is_fine_text, lone_message, reported_error, reported_refusal};
+pub(super) use reported_error::{doubted_emptiness, is_fine_text, lone_error, lone_message, reported_error, reported_refusal};
 pub(super) use shape::is_among;
-pub use shape::{PathReading, RecordShape};
+pub use shape::{ErrorElements, PathReading, RecordShape};
 pub(super) use signals::{LinkHeader, NextPage, OffsetPlace, SignalSource, Signals, is_page_relation};
 
 use crate::model::FieldPath;

@@ -174,14 +174,29 @@ pub(in crate::source) fn doubted_emptiness(root: &Node) -> Option<String> {
     })
 }
 
+/// Keys beside an error that say more of it.
+const DETAILS: [&str; 6] = ["title", "type", "field", "path", "location", "extensions"];
+
+/// Keys beside an error that name the request or what it asked for.
+const REQUEST_KEYS: [&str; 6] = ["orderid", "requestid", "traceid", "correlationid", "timestamp", "instance"];
+
+/// Whether a key, without case and punctuation, tells of an error.
+fn tells_of_error(key: &str) -> bool {
+    MESSAGE_KEYS.contains(&key) || STATUS_KEYS.contains(&key) || ERROR_KEYS.contains(&key) || DETAILS.contains(&key)
+}
+
 /// The message of an object that has nothing but a message, such as an element of a list of errors.
 pub(in crate::source) fn lone_message(object: &Node) -> Option<String> {
-    const DETAILS: [&str; 6] = ["title", "type", "field", "path", "location", "extensions"];
     let pairs = object.pairs();
-    let is_told =
-        |key: &str| MESSAGE_KEYS.contains(&key) || STATUS_KEYS.contains(&key) || ERROR_KEYS.contains(&key) || DETAILS.contains(&key);
     let message = pairs.iter().find(|(key, value)| MESSAGE_KEYS.contains(&plain(key).as_str()) && value.text().is_some())?;
-    pairs.iter().all(|(key, _)| is_told(&plain(key))).then(|| said(&message.0, &message.1))
+    pairs.iter().all(|(key, _)| tells_of_error(&plain(key))).then(|| said(&message.0, &message.1))
+}
+
+/// The error of an object that has nothing but an error, and what names the request. A refund that failed is none.
+pub(in crate::source) fn lone_error(object: &Node) -> Option<String> {
+    let is_of_error =
+        |key: &str| tells_of_error(key) || FAILURE_FLAGS.contains(&key) || SUCCESS_KEYS.contains(&key) || REQUEST_KEYS.contains(&key);
+    reported_error(object).filter(|_| object.pairs().iter().all(|(key, _)| is_of_error(&plain(key))))
 }
 
 /// Whether a sentence says that there was no error, or that there is nothing to list.

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Envelope, List, Node, cut::is_cut, lone_message, reported_error};
+use super::{Envelope, List, Node, cut::is_cut, lone_error, lone_message, reported_error};
 use crate::model::{FieldPath, equal_numbers, whole_number_text};
 
 /// The seed of the hash of a record without an id, so that it differs from the hash of every id.
@@ -35,6 +35,18 @@ pub struct RecordShape {
     pub columns: Vec<String>,
     /// The fields of an order that are read from paths: what each counts as missing.
     pub readings: Vec<PathReading>,
+    /// Which elements of a list are errors.
+    pub errors: ErrorElements,
+}
+
+/// Which elements of a list are errors in place of records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ErrorElements {
+    /// Those that report one, beside whatever else, and have no id.
+    #[default]
+    WithoutId,
+    /// Those that have nothing but an error: where an element may have no id that is known, such as a line or a refund.
+    Lone,
 }
 
 /// A path that a field of an order reads.
@@ -128,7 +140,7 @@ impl RecordShape {
     }
 
     /// The first error, if the list has errors instead of records: a few elements that all report an error, or have a message alone, and
-    /// have no id.
+    /// have no id ([`ErrorElements`]).
     pub(in crate::source) fn reported_errors<'a>(&self, elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<String> {
         const MAX_ERRORS: usize = 5;
         if !(1..=MAX_ERRORS).contains(&elements.len()) {
@@ -136,7 +148,11 @@ impl RecordShape {
         }
         let mut errors = elements.map(|element| {
             let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !self.has_id(node))?;
-            reported_error(&node).or_else(|| lone_message(&node))
+            let error = match self.errors {
+                ErrorElements::WithoutId => reported_error(&node),
+                ErrorElements::Lone => lone_error(&node),
+            };
+            error.or_else(|| lone_message(&node))
         });
         let first = errors.next()??;
         errors.all(|error| error.is_some()).then_some(first)
@@ -331,5 +347,20 @@ mod tests {
         }
         let lines = r#"{"id":1,"sku":"A","created_at":"2026-01-01","items":null},{"id":2,"created_at":"2026-01-01"}"#;
         assert!(is_record(&format!(r#"{{"id":7,"date":"2026-01-01","items":[{lines}]}}"#)), "lines with times and places for parts");
+    }
+
+    #[test]
+    fn a_refund_that_failed_is_no_error_of_the_request() {
+        let is_error =
+            |errors, element: &str| RecordShape { errors, ..shape() }.reported_errors([element.as_bytes()].into_iter()).is_some();
+        for refund in [r#"{"refund_id":"r","status":"failed","amount":1}"#, r#"{"sku":"A","price":1,"status":"failed"}"#] {
+            assert!(!is_error(ErrorElements::Lone, refund), "{refund}");
+            assert!(is_error(ErrorElements::WithoutId, refund), "{refund}");
+        }
+        for error in
+            [r#"{"error":"x","request_id":7}"#, r#"{"success":false}"#, r#"{"status":"failed","message":"x"}"#, r#"{"message":"x"}"#]
+        {
+            assert!(is_error(ErrorElements::Lone, error), "{error}");
+        }
     }
 }

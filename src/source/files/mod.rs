@@ -16,7 +16,7 @@ mod utf8;
 
 use std::{
     cmp::Ordering,
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Component, Path, PathBuf},
@@ -76,7 +76,8 @@ impl Purpose {
     }
 
     fn of(self, path: &Path) -> Option<(Format, Compression)> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        // The ending is text, whatever the rest of the name is.
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         let (stem, compression) = match name.rsplit_once('.') {
             Some((stem, "gz")) => (stem, Compression::Gzip),
             Some((stem, "zst")) => (stem, Compression::Zstd),
@@ -228,7 +229,54 @@ fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
             files.push(found);
         }
     }
+    refuse_names_beyond_globs(pattern, &hidden)?;
     Ok(files)
+}
+
+/// A folder in which a glob looks for files.
+struct GlobbedFolder {
+    path: PathBuf,
+    /// The path as the glob would have it, with a `/` at its end; empty for the working directory.
+    text: String,
+    /// How many parts of the glob are about what is in it and below.
+    parts: usize,
+    /// Whether a part of its path is not UTF-8.
+    is_beyond: bool,
+}
+
+/// A glob passes over names that are not UTF-8. One that would match otherwise is an error.
+fn refuse_names_beyond_globs(pattern: &str, hidden: &HiddenNames<'_>) -> Result<(), SourceError> {
+    const BY_PARTS: glob::MatchOptions =
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+    let (Ok(glob), Some(wildcard)) = (glob::Pattern::new(pattern), pattern.find(['*', '?', '['])) else { return Ok(()) };
+    let (literal, _) = pattern.split_at(wildcard);
+    let (base, rest) = pattern.split_at(literal.rfind('/').map_or(0, |end| end + 1));
+    let is_deep = rest.contains("**");
+    let parts = if is_deep { usize::MAX } else { rest.split('/').count() };
+    let path = if base.is_empty() { "." } else { base };
+    let mut folders = vec![GlobbedFolder { path: path.into(), text: base.to_owned(), parts, is_beyond: false }];
+    while let Some(folder) = folders.pop() {
+        // A folder that can't be read is an error of the glob itself.
+        for entry in folder.path.read_dir().into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let shown = name.to_string_lossy();
+            if !hidden.shows(&shown) {
+                continue;
+            }
+            let is_beyond = folder.is_beyond || name.to_str().is_none();
+            let text = format!("{}{shown}", folder.text);
+            if is_beyond && glob.matches_with(&text, BY_PARTS) && path.is_file() {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8, so that no glob matches it");
+                return Err(SourceError::Unreadable { path, source });
+            }
+            // `**` follows no link.
+            let is_folder = if is_deep { entry.file_type().is_ok_and(|kind| kind.is_dir()) } else { folder.parts > 1 && path.is_dir() };
+            if is_folder {
+                folders.push(GlobbedFolder { path, text: format!("{text}/"), parts: folder.parts.saturating_sub(1), is_beyond });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file and decompresses it while it is read, up to the limit of expansion. Its first bytes show the compression.
@@ -337,12 +385,10 @@ pub(super) fn read_records(
 pub(super) struct FilesRead {
     /// The number of records of all files.
     records: u64,
-    /// The distinct records of files that claim a total.
-    counted: HashSet<u64>,
+    /// The distinct records of files that claim a total, by that total. Files of one total are pages of one list.
+    counted: BTreeMap<u64, HashSet<u64>>,
     /// The number of records of all other files.
     uncounted: u64,
-    /// The largest total that a file claims.
-    claimed: Option<u64>,
     /// The last order of the file before, where its rows are lines.
     last_order: Option<u64>,
     /// A file that names a next page.
@@ -352,23 +398,53 @@ pub(super) struct FilesRead {
     says_end: bool,
 }
 
+/// The lists that lack records.
+struct ShortLists {
+    /// How many records they claim.
+    claimed: u64,
+    /// How many different ones they have, with the records of files that claim no total.
+    distinct: u64,
+}
+
 impl FilesRead {
+    /// The lists with fewer records than they claim, if files that claim no total can't have the others.
+    fn short_lists(&self) -> Option<ShortLists> {
+        let mut short = ShortLists { claimed: 0, distinct: self.uncounted };
+        for (claimed, records) in &self.counted {
+            let distinct = records.len() as u64;
+            if distinct < *claimed {
+                short.claimed = short.claimed.saturating_add(*claimed);
+                short.distinct += distinct;
+            }
+        }
+        (short.distinct < short.claimed).then_some(short)
+    }
+
     fn certify(self) -> Completeness {
-        let distinct = self.counted.len() as u64 + self.uncounted;
-        let missing = self.claimed.filter(|claimed| distinct < *claimed);
-        let open = self.names_next.filter(|_| !self.says_end && self.claimed.is_none());
+        let short = self.short_lists();
+        let largest = self.counted.keys().next_back().copied();
+        let claimed = short.as_ref().map_or(largest, |short| Some(short.claimed));
+        let open = self.names_next.filter(|_| !self.says_end && largest.is_none());
         let open = open.map(|file| format!("{file} names a next page, which may be missing"));
-        let (status, why) = match (missing, self.passed_over.or(open)) {
-            (Some(claimed), _) => {
-                let why = format!("the files claim {}, but have {}", counted(claimed, "record"), counted(distinct, "different one"));
+        let (status, why) = match (short, self.passed_over.or(open)) {
+            (Some(ShortLists { claimed, distinct }), _) => {
+                let why = format!(
+                    "the files that lack records claim {}, but have {}",
+                    counted(claimed, "record"),
+                    counted(distinct, "different one")
+                );
                 (CompletenessStatus::Failed, Some(why))
             }
             (None, Some(why)) => (CompletenessStatus::Unproven, Some(why)),
             (None, None) => (CompletenessStatus::Proven, None),
         };
         let by = (status != CompletenessStatus::Unproven).then_some(Evidence::File);
-        let distinct = (self.uncounted == 0).then_some(distinct);
-        Completeness { status, by, claimed: self.claimed, read: self.records, distinct, why }
+        let all = self.counted.into_values().reduce(|mut all, records| {
+            all.extend(records);
+            all
+        });
+        let distinct = (self.uncounted == 0).then(|| all.map_or(0, |all| all.len() as u64));
+        Completeness { status, by, claimed, read: self.records, distinct, why }
     }
 
     /// Adds the rows of a table. Warns of an order that seems to go on from the file before: its rows there are an earlier version.
@@ -384,11 +460,9 @@ impl FilesRead {
 
     /// Adds the signals of a file's envelope; `counted` are the identities of its records.
     fn add_envelope(&mut self, path: &Path, signals: &Signals, counted: Vec<u64>) {
-        if signals.total_records.is_some() {
-            self.claimed = self.claimed.max(signals.total_records);
-            self.counted.extend(counted);
-        } else {
-            self.uncounted += counted.len() as u64;
+        match signals.total_records {
+            Some(total) => self.counted.entry(total).or_default().extend(counted),
+            None => self.uncounted += counted.len() as u64,
         }
         let has_next = signals.next.is_some() || signals.more == Some(true);
         self.says_end |= !has_next && (signals.says_end || signals.more == Some(false));
@@ -870,6 +944,44 @@ mod tests {
         assert!(message("e.ndjson.gz", b"not gzip").contains("can't be read"));
         assert!(records(&dir.path().join("none.json")).unwrap_err().to_string().contains("no such file"));
         assert!(records(&dir.path().join("*.ndjson")).unwrap_err().to_string().contains("no files to read"));
+    }
+
+    #[test]
+    fn a_list_of_one_file_is_not_proven_by_the_records_of_another() {
+        let certified = |files: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            for (number, text) in files.iter().enumerate() {
+                std::fs::write(dir.path().join(format!("{number}.json")), text).unwrap();
+            }
+            read(dir.path(), &mut |_: Page| true).unwrap()
+        };
+        let (short, whole) = (r#"{"total":3,"orders":[{"id":1}]}"#, r#"{"total":2,"orders":[{"id":2},{"id":3}]}"#);
+        let failed = certified(&[short, whole]);
+        assert_eq!((failed.status, failed.claimed, failed.read, failed.distinct), (CompletenessStatus::Failed, Some(3), 3, Some(3)));
+        assert!(failed.why.unwrap().ends_with("claim 3 records, but have 1 different one"));
+        let others = r#"{"total":3,"orders":[{"id":4},{"id":5}]}"#;
+        assert_eq!(certified(&[short, whole, others]).status, CompletenessStatus::Proven, "pages of one list");
+        assert_eq!(certified(&[short, whole, r#"[{"id":4},{"id":5}]"#]).status, CompletenessStatus::Proven, "a page without a total");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_whose_name_is_not_utf_8_is_read_or_refused() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("shop");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("feb.json"), r#"[{"a":1}]"#).unwrap();
+        std::fs::write(folder.join(OsStr::from_bytes(b"j\xe4n.JSON")), r#"[{"a":2}]"#).unwrap();
+        assert_eq!(records(&folder).unwrap().len(), 2);
+        for glob in ["shop/*.JSON", "*/*.JSON", "**/j*", "shop/*"] {
+            assert!(records(&dir.path().join(glob)).unwrap_err().to_string().contains("is not UTF-8"), "{glob}");
+        }
+        for glob in ["shop/*.json", "*/f*", "**/*.json"] {
+            assert_eq!(records(&dir.path().join(glob)).unwrap().len(), 1, "{glob}");
+        }
+        std::fs::rename(&folder, dir.path().join(OsStr::from_bytes(b"\xe4"))).unwrap();
+        assert!(records(&dir.path().join("*/f*.json")).unwrap_err().to_string().contains("is not UTF-8"), "the name of its folder");
     }
 
     #[test]

@@ -7,11 +7,27 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Url;
 
-use super::{collected::CollectedList, judge::Fetched, list::ListReader, request::Requester};
+use super::{
+    collected::{CollectedList, ElementIds},
+    judge::Fetched,
+    list::ListReader,
+    request::Requester,
+};
 use crate::{
+    model::FieldPath,
     net::redact,
+<<<<<<< HEAD
     settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
     source::{Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query},
+=======
+    settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, Profile, joined, says_some},
+    source::{
+        Access, Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key,
+        body::{ErrorElements, Node, PathReading},
+        counters::LineListEnd,
+        url_query,
+    },
+>>>>>>> w12-27
 };
 
 /// The parameter by which templates name the record, and the id of an element of its list.
@@ -19,6 +35,9 @@ const ID: &str = "id";
 
 /// Keys of the id of a line, which no other element of a list has for its own id.
 const LINE_IDS: [&str; 7] = ["line_item_id", "lineItemId", "line_id", "lineId", "order_item_id", "orderItemId", "OrderItemId"];
+
+/// Where a line has its sku, if the profile does not say it (contract, Orders).
+const SKU: [&str; 4] = ["sku", "product_id", "productId", "id"];
 
 /// How often a list is read before it counts as one that never stands still.
 const MOST_READINGS: u32 = 3;
@@ -56,19 +75,31 @@ pub(super) struct AskedReader<'a> {
     query: &'a Query<'a>,
     requester: Requester<'a>,
     /// The ids of elements.
-    shape: RecordShape,
+    ids: ElementIds,
     /// The ids of lines.
-    line_shape: RecordShape,
+    line_ids: ElementIds,
 }
 
 impl<'a> AskedReader<'a> {
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
+<<<<<<< HEAD
     pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, source: &Requester<'a>) -> Result<AskedReader<'a>, SourceError> {
         let requester = source.of_same_source(&request.list.http)?;
         let shape = |keys: &[&str]| RecordShape { id: keys.iter().filter_map(|key| key.parse().ok()).collect(), ..RecordShape::default() };
         let line_shape = shape(&[LINE_IDS.as_slice(), &[ID]].concat());
         Ok(AskedReader { request, query, requester, shape: shape(&[ID]), line_shape })
+=======
+    pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<AskedReader<'a>, SourceError> {
+        let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
+        let shape = |keys: &[&str]| {
+            let id = keys.iter().filter_map(|key| key.parse().ok()).collect();
+            RecordShape { id, errors: ErrorElements::Lone, ..RecordShape::default() }
+        };
+        let ids = ElementIds { shape: shape(&[ID]), sku: Vec::new() };
+        let line_ids = ElementIds { shape: shape(&[LINE_IDS.as_slice(), &[ID]].concat()), sku: sku_readings(query.profile) };
+        Ok(AskedReader { request, query, requester, ids, line_ids })
+>>>>>>> w12-27
     }
 
     /// The page, with the lists of those records that need it.
@@ -102,7 +133,7 @@ impl<'a> AskedReader<'a> {
             // that it announces are counted as dropped.
             Wanted::ButNoId => return Ok(Some(asked_key::with_value(record, asked.key(), b"\"no id\""))),
             Wanted::Of(id) => match asked {
-                Asked::Lines => self.list_of(&id, &self.line_shape).await?,
+                Asked::Lines => self.list_of(&id, &self.line_ids).await?,
                 Asked::Refunds => self.list(&id).await?,
             },
         };
@@ -130,17 +161,17 @@ impl<'a> AskedReader<'a> {
 
     /// The elements of the list of a record, as they are written.
     pub(super) async fn list(&self, id: &str) -> Result<Vec<Vec<u8>>, SourceError> {
-        self.list_of(id, &self.shape).await
+        self.list_of(id, &self.ids).await
     }
 
     /// The elements of a list as its last reading has them, each once. A list that moved while it was read is read again.
-    async fn list_of(&self, id: &str, shape: &RecordShape) -> Result<Vec<Vec<u8>>, SourceError> {
+    async fn list_of(&self, id: &str, ids: &ElementIds) -> Result<Vec<Vec<u8>>, SourceError> {
         let ListRequest { base, path, list, .. } = self.request;
         let escaped: String = url_query::encoded("", id).trim_start_matches('=').replace('+', "%20");
         let path = path.fill(&|name| (name == ID).then_some(escaped.as_str())).unwrap_or_default();
         let url = place(base, &path);
         let url = if list.http.body.is_some() || !list.http.templates.is_empty() { url_query::with(&url, &[(ID, id)]) } else { url };
-        let query = Query::of(list, self.query, shape);
+        let query = Query::of(list, self.query, &ids.shape);
         let start = query.narrowed(&url);
         let reader = ListReader { requester: &self.requester, start: &start, query: &query };
         let refused = |detail: String| SourceError::Pagination { request: self.requester.sent(&start), page: 1, detail };
@@ -148,7 +179,7 @@ impl<'a> AskedReader<'a> {
         let mut may_overlap = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::LastId { .. });
         let mut before: Option<Vec<Vec<u8>>> = None;
         for _ in 0..MOST_READINGS {
-            let mut collected = CollectedList::new(shape);
+            let mut collected = CollectedList::new(ids);
             let completeness = Box::pin(reader.read(&mut collected)).await?;
             if completeness.is_failed() && !collected.has_all(completeness.claimed) {
                 return Err(refused(completeness.why.unwrap_or_else(|| "the list is not complete".to_owned())));
@@ -175,6 +206,17 @@ impl<'a> AskedReader<'a> {
             _ => {}
         }
     }
+}
+
+/// Where the lines of a source have their sku.
+fn sku_readings(profile: &Profile) -> Vec<PathReading> {
+    let Some(rule) = profile.line_fields.get("sku") else {
+        return SKU.iter().filter_map(|path| Some(PathReading { path: path.parse().ok()?, missing: Vec::new() })).collect();
+    };
+    let missing = |path: &FieldPath| -> Vec<String> {
+        rule.missing.iter().chain(rule.own.get(path).into_iter().flat_map(|own| &own.missing)).cloned().collect()
+    };
+    rule.paths.iter().map(|path| PathReading { path: path.clone(), missing: missing(path) }).collect()
 }
 
 /// Whose list is to be asked for.

@@ -9,8 +9,13 @@ use super::{asked::AskedReader, judge::Fetched, request::Requester};
 use crate::{
     model::Pairs,
     net::redact,
+<<<<<<< HEAD
     settings::{Inherited, MoreRequest, SkipRule, SkipValues},
     source::{Query, SourceError, body::Node},
+=======
+    settings::{Inherited, MoreRequest, SkipCandidate, SkipRule},
+    source::{Access, Query, SourceError, body::Node},
+>>>>>>> w12-27
 };
 
 /// Asks for the members that belong to records.
@@ -58,18 +63,13 @@ impl<'a> MoreReader<'a> {
 /// Whether a record fulfils a condition.
 fn holds(rule: &SkipRule, record: &Node) -> bool {
     let value = match record.at(&rule.path) {
-        Some(Node::Bool(true)) => Some("true"),
-        Some(Node::Bool(false)) => Some("false"),
-        Some(value) => value.text(),
-        None => None,
+        None | Some(Node::Null) => SkipCandidate::Missing,
+        Some(Node::Bool(true)) => SkipCandidate::Text("true"),
+        Some(Node::Bool(false)) => SkipCandidate::Text("false"),
+        Some(Node::Array(_) | Node::Object(_)) => SkipCandidate::Other,
+        Some(value @ (Node::Text(_) | Node::Number(_))) => value.text().map_or(SkipCandidate::Missing, SkipCandidate::Text),
     };
-    let is_one_of = |values: &[String]| value.is_some_and(|value| values.iter().any(|known| known == value));
-    match &rule.values {
-        SkipValues::Any => value.is_some(),
-        SkipValues::AnyBut(values) => value.is_some() && !is_one_of(values),
-        SkipValues::OneOf(values) => is_one_of(values),
-        SkipValues::NoneOf(values) => !is_one_of(values),
-    }
+    rule.values.take(value)
 }
 
 /// A member, with what it has not itself and takes from the record that it belongs to. What is no object stays as it is.
@@ -94,6 +94,7 @@ fn with_inherited(member: &[u8], record: &[u8], inherited: &[Inherited]) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::SkipValues;
 
     #[test]
     fn a_member_takes_what_it_has_not_itself() {
@@ -110,12 +111,16 @@ mod tests {
 
     #[test]
     fn a_condition_is_about_the_text_of_a_value() {
-        let node = Node::parse(r#"{"type":"variable","n":2,"yes":true,"none":null}"#).unwrap();
+        let node = Node::parse(r#"{"type":"variable","n":2,"yes":true,"none":null,"list":[],"object":{"a":1}}"#).unwrap();
         let rule = |path: &str, values| SkipRule { path: path.parse().unwrap(), values };
         let one_of = |values: &[&str]| SkipValues::OneOf(values.iter().map(|value| (*value).to_owned()).collect());
         assert!(holds(&rule("type", one_of(&["simple", "variable"])), &node) && !holds(&rule("type", one_of(&["simple"])), &node));
         assert!(holds(&rule("n", one_of(&["2"])), &node) && holds(&rule("yes", one_of(&["true"])), &node));
         assert!(holds(&rule("type", SkipValues::Any), &node) && !holds(&rule("none", SkipValues::Any), &node));
+        for path in ["list", "object"] {
+            assert!(holds(&rule(path, SkipValues::Any), &node) && !holds(&rule(path, one_of(&["a"])), &node), "{path}");
+        }
+        assert!(holds(&rule("n", one_of(&["2.0"])), &node), "numbers are compared by value");
         assert!(holds(&rule("none", SkipValues::NoneOf(vec!["variable".into()])), &node));
         let any_but = |values: &[&str]| SkipValues::AnyBut(values.iter().map(|value| (*value).to_owned()).collect());
         assert!(holds(&rule("n", any_but(&["0"])), &node) && !holds(&rule("n", any_but(&["0", "2"])), &node));
