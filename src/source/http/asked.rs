@@ -16,18 +16,13 @@ use super::{
 use crate::{
     model::FieldPath,
     net::redact,
-<<<<<<< HEAD
-    settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
-    source::{Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query},
-=======
     settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, Profile, joined, says_some},
     source::{
-        Access, Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key,
+        Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key,
         body::{ErrorElements, Node, PathReading},
         counters::LineListEnd,
         url_query,
     },
->>>>>>> w12-27
 };
 
 /// The parameter by which templates name the record, and the id of an element of its list.
@@ -83,15 +78,8 @@ pub(super) struct AskedReader<'a> {
 impl<'a> AskedReader<'a> {
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
-<<<<<<< HEAD
     pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, source: &Requester<'a>) -> Result<AskedReader<'a>, SourceError> {
         let requester = source.of_same_source(&request.list.http)?;
-        let shape = |keys: &[&str]| RecordShape { id: keys.iter().filter_map(|key| key.parse().ok()).collect(), ..RecordShape::default() };
-        let line_shape = shape(&[LINE_IDS.as_slice(), &[ID]].concat());
-        Ok(AskedReader { request, query, requester, shape: shape(&[ID]), line_shape })
-=======
-    pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<AskedReader<'a>, SourceError> {
-        let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
         let shape = |keys: &[&str]| {
             let id = keys.iter().filter_map(|key| key.parse().ok()).collect();
             RecordShape { id, errors: ErrorElements::Lone, ..RecordShape::default() }
@@ -99,7 +87,6 @@ impl<'a> AskedReader<'a> {
         let ids = ElementIds { shape: shape(&[ID]), sku: Vec::new() };
         let line_ids = ElementIds { shape: shape(&[LINE_IDS.as_slice(), &[ID]].concat()), sku: sku_readings(query.profile) };
         Ok(AskedReader { request, query, requester, ids, line_ids })
->>>>>>> w12-27
     }
 
     /// The page, with the lists of those records that need it.

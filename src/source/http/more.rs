@@ -9,13 +9,8 @@ use super::{asked::AskedReader, judge::Fetched, request::Requester};
 use crate::{
     model::Pairs,
     net::redact,
-<<<<<<< HEAD
-    settings::{Inherited, MoreRequest, SkipRule, SkipValues},
-    source::{Query, SourceError, body::Node},
-=======
     settings::{Inherited, MoreRequest, SkipCandidate, SkipRule},
-    source::{Access, Query, SourceError, body::Node},
->>>>>>> w12-27
+    source::{Query, SourceError, body::Node},
 };
 
 /// Asks for the members that belong to records.
