@@ -210,7 +210,7 @@ fn a_signal_with_a_next_page_wins_over_one_without() {
         let completeness = run(&work, &server, "", &[]).published()["completeness"].clone();
         assert_eq!(loaded(&work), ids(3), "{signals}");
         let expected =
-            if by_position.contains(&signals) { (value!("unproven"), Value::Null) } else { (value!("proven"), value!("cursor")) };
+            if by_position.contains(&signals) { (value!("unproven"), value!(null)) } else { (value!("proven"), value!("cursor")) };
         assert_eq!((&completeness["status"], &completeness["by"]), (&expected.0, &expected.1), "{signals}");
     }
 }
