@@ -679,6 +679,9 @@ fn page_zero_is_requested_by_its_own_url_and_a_failure_is_no_end() {
     let work = Workspace::new();
     run(&work, &server("has_more", 400, 404), "", &[]).published();
     assert_eq!(loaded(&work).len(), 4);
+    let work = Workspace::new();
+    run(&work, &server("has_more", 405, 403), "", &[]).published();
+    assert_eq!(loaded(&work).len(), 4);
 }
 
 #[test]

@@ -211,7 +211,8 @@ impl ColumnNames<'_> {
         if self.of_columns.values().any(|own| *own == name) && self.shared.insert(name.clone()) {
             tracing::warn!(
                 column = name.as_str(),
-                "columns of a table whose names differ only in case are one column: the first value of a row counts"
+                "columns of a table whose names differ only in case are one column: the value of the one that is written as the path counts, then \
+                 the first"
             );
         }
         self.of_columns.insert(column.to_owned(), name.clone());
@@ -224,8 +225,12 @@ impl<'r> Row<'r> {
     fn of(text: &'r str, names: &mut ColumnNames<'_>) -> Row<'r> {
         let pairs = serde_json::from_str::<Pairs<'r>>(text).map(|pairs| pairs.0).unwrap_or_default();
         let (mut cells, mut written) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
-        for (column, value) in pairs {
-            let name = names.of(&column);
+        let mut named: Vec<_> = pairs.into_iter().map(|(column, value)| (names.of(&column), column, value)).collect();
+        if !names.shared.is_empty() {
+            // The column that is written as the path is the first of those that share its name.
+            named.sort_by_key(|(name, column, _)| name.as_str() != column.as_ref() as &str);
+        }
+        for (name, _, value) in named {
             let cell = Node::parse(value.get()).unwrap_or(Node::Null);
             let is_shared = names.shared.contains(&name);
             match cells.iter().position(|(own, _): &(String, Node)| is_shared && *own == name) {
@@ -309,6 +314,17 @@ mod tests {
         }
         all.extend(orders.finish());
         Ok(all.into_iter().map(|record| (record.line, serde_json::from_slice(&record.json).unwrap())).collect())
+    }
+
+    #[test]
+    fn a_column_that_is_written_as_the_path_comes_before_those_that_differ_in_case() {
+        let shape = RecordShape { columns: vec!["id".into(), "price".into()], ..shape() };
+        let mut orders = OrderRows::of(&shape).unwrap();
+        for (line, row) in (2..).zip([r#"{"ID":"X","id":"A","Price":1,"price":2}"#, r#"{"ID":"X","id":"A","Price":3,"price":null}"#]) {
+            assert!(orders.row(line, row.as_bytes()).unwrap().is_none(), "both rows are of the order A");
+        }
+        let record: Value = serde_json::from_slice(&orders.finish().unwrap().json).unwrap();
+        assert_eq!((&record["id"], &record["price"], &record["a"]["items"][1]["price"]), (&json!("A"), &json!(2), &json!(3)));
     }
 
     #[test]

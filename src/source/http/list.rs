@@ -453,13 +453,13 @@ impl<'a> ListReader<'a> {
         }
         match self.fetch(&pager.first_without_number(), 0, &read_before).await {
             // The number may be required.
-            Err(error) if is_no_such_page(&error) => {
+            Err(error) if is_refused(&error) => {
                 tracing::debug!(%error, "the first page can't be requested without its number: page 0 is requested");
             }
             fetched => return fetched.map(Some),
         }
         match self.fetch(&pager.page_zero(), 0, &read_before).await {
-            Err(error) if place == PageZero::Possible && is_no_such_page(&error) => {
+            Err(error) if place == PageZero::Possible && is_refused(&error) => {
                 tracing::debug!(%error, "there is no page 0");
                 Ok(None)
             }
@@ -626,6 +626,12 @@ impl<'a> ListReader<'a> {
 /// Whether a server says that there is no such page.
 fn is_no_such_page(error: &SourceError) -> bool {
     matches!(error, SourceError::Request(failed) if matches!(failed.cause, RequestFailure::Status { status: 400 | 404 | 416 | 422, .. }))
+}
+
+/// Whether a server refuses such a request. One that is too busy (408, 425, 429) does not.
+fn is_refused(error: &SourceError) -> bool {
+    let SourceError::Request(failed) = error else { return false };
+    matches!(failed.cause, RequestFailure::Status { status: 400..=407 | 409..=424 | 426..=428 | 430..=499, .. })
 }
 
 fn sorted(ids: &[u64]) -> Vec<u64> {
