@@ -198,7 +198,7 @@ fn the_totals_of_a_version_without_rows_do_not_replace_those_of_the_rows_that_st
             }
             assert_eq!(work.query("SELECT dt, line_total FROM fact_order"), ["2026-01-01|30.0000"], "{by} {}", runs.len());
             assert_eq!(work.query(TOTALS), ["2026-01-01|A|30.0000|30.0000|NULL"], "{by} {}", runs.len());
-            work.load(&[mended.clone()], &[]).published();
+            work.load(std::slice::from_ref(&mended), &[]).published();
             assert_eq!(work.query(TOTALS), ["2026-01-02|A|35.0000|35.0000|NULL"], "{by} {}", runs.len());
             assert_eq!(work.etl(&["check"]).code, 0, "{by} {}", runs.len());
         }

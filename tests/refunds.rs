@@ -226,7 +226,7 @@ fn what_was_loaded_of_refunds_stays_while_something_else_stands_around_their_lis
             "etl.toml",
             "[orders.refunds]\nlist = \"charges.*.refunds.data\"\nrefund_id = \"id\"\ncreated_at = \"at\"\namount = \"amount\"\n",
         );
-        work.load(&[first.clone()], &[]).published();
+        work.load(std::slice::from_ref(&first), &[]).published();
         assert_eq!(stored(&work), loaded);
         let orders = [charges(2, &later)];
         let summary = work.load(&orders, &[]).published();

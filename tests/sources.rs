@@ -245,8 +245,8 @@ fn what_counts_at_stripe_ten_days_after_it_was_made_is_loaded_by_the_next_increm
             r#"{{"id":"ch_1","livemode":true,"captured":true,"status":"{status}","created":{created},"currency":"usd","amount":3000,"amount_refunded":0}}"#
         )
     };
-    let objects: [(&str, &str, fn(u64, bool) -> String); 2] =
-        [("stripe", "/v1/invoices", invoice), ("stripe-charges", "/v1/charges", charge)];
+    type Object = fn(u64, bool) -> String;
+    let objects: [(&str, &str, Object); 2] = [("stripe", "/v1/invoices", invoice), ("stripe-charges", "/v1/charges", charge)];
     for (profile, path, object) in objects {
         let counts = Arc::new(AtomicBool::new(false));
         let server = stripe_ten_days_ago(path, &counts, object);

@@ -400,8 +400,8 @@ mod tests {
         let lines = record["a"]["items"].as_array().unwrap();
         assert_eq!(
             (&lines[0]["quantity"], &lines[1]["quantity"], &lines[1]["sku"]),
-            (&json!("3"), &json!("1"), &json!("s")),
-            "the first value"
+            (&json!("3"), &json!("2"), &json!("s")),
+            "that of the path, then the first value"
         );
         assert!(lines[0].get("Quantity").is_none() && lines[0].get("QUANTITY").is_none(), "{record}");
     }
