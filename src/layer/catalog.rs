@@ -546,7 +546,7 @@ pub fn side_files(output: &Output, opened: &OpenedLayer, fact: SideFact) -> Resu
     let mut files = BTreeMap::new();
     for dt in days {
         let key = fact.file(dt);
-        if output.folder().is_none() || store::exists(&output.at(&key))? {
+        if output.still_has(&key)? {
             files.insert(dt, key);
         }
     }

@@ -269,6 +269,11 @@ pub fn equal_numbers(a: &str, b: &str) -> bool {
     exact(a).is_some_and(|a| exact(b) == Some(a))
 }
 
+/// Whether two texts are the same value: equal, or the same number.
+pub fn is_same_value(a: &str, b: &str) -> bool {
+    a == b || equal_numbers(a, b)
+}
+
 /// Parses an epoch (contract, Orders: `created_at`): seconds, from 10^11 on milliseconds, from 10^14 on microseconds. Truncates
 /// digits beyond the microsecond.
 pub(super) fn parse_epoch(text: &[u8]) -> Option<UtcMicros> {

@@ -38,7 +38,7 @@ mod window;
 pub use address::{addresses_in, addresses_of, addresses_of_id};
 pub use counted::{counted, noun_of};
 pub use currency::MinorUnits;
-pub use decimal::{ParsedMoney, equal_numbers, parse_minor_money, parse_money, parse_whole, whole_number_text};
+pub use decimal::{ParsedMoney, equal_numbers, is_same_value, parse_minor_money, parse_money, parse_whole, whole_number_text};
 pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME};
 pub use dt::Dt;
 pub use duration::{elapsed_text, span_text};
@@ -60,7 +60,7 @@ pub use run_pace::RunPace;
 pub use schema::{ExtraColumn, ExtraType, FactSchema, LOCAL_DATE_COLUMN, LayerIds, SHOP_COLUMN};
 pub use severity::Severity;
 pub use shell::{shell_quoted, shell_word};
-pub use text::{LONGEST_TEXT, clean_text, fitting_text};
+pub use text::{LONGEST_TEXT, clean_text, fitting_text, plain_name};
 pub use text_table::TextTable;
 pub use time::{
     clock_change_near, parse_time_in_zone, parse_time_number, parse_time_of_layer, parse_time_rfc2822, parse_time_text, shown_in_zone,

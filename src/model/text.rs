@@ -1,4 +1,4 @@
-//! Cleans and truncates the texts of a source.
+//! Cleans and truncates the texts of a source, and compares its names.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,11 @@ pub fn clean_text(text: &str) -> Option<Cow<'_, str>> {
     }
     let trimmed = text.trim();
     (!trimmed.is_empty()).then_some(Cow::Borrowed(trimmed))
+}
+
+/// A name without case and punctuation: `page[number]` and `pageNumber` are the same. Letters beyond ASCII count for nothing.
+pub fn plain_name(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect()
 }
 
 /// The maximum bytes of a text: the size of the largest VARCHAR of Redshift (contract, Malformed input).

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 
 use super::{raw_json, scalar::Scalar};
 use crate::{
-    model::{self, FieldPath, MinorUnits, UtcMicros, WILDCARD, equal_numbers},
+    model::{self, FieldPath, MinorUnits, UtcMicros, WILDCARD, equal_numbers, is_same_value},
     settings::{FieldRule, PathRule, ScaleText, TimeText, Units},
 };
 
@@ -299,7 +299,7 @@ fn is_among(missing: &[Box<str>], value: &Scalar<'_>) -> bool {
         Scalar::Number(raw) | Scalar::Bool(raw) => raw,
         Scalar::Missing | Scalar::Other => return false,
     };
-    missing.iter().any(|missing| **missing == *text || equal_numbers(missing, text))
+    missing.iter().any(|missing| is_same_value(missing, text))
 }
 
 #[cfg(test)]

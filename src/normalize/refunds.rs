@@ -425,12 +425,17 @@ mod tests {
     use super::*;
     use crate::settings::orders_profile;
 
-    /// The rows of each refund of a record, or what else it is.
-    fn read(keys: &str, record: &str) -> Vec<String> {
+    /// The rules of refunds with these keys, and the paths of a record.
+    fn compiled(keys: &str) -> (RefundFields, Maps) {
         let profile = orders_profile(&format!("[orders]\nrefunds = {{ {keys} }}")).unwrap();
         let mut trie = PathTrie::default();
         let fields = RefundFields::compile(profile.refunds.as_ref().unwrap(), &mut trie);
-        let maps = Maps { record: trie, ..Maps::default() };
+        (fields, Maps { record: trie, ..Maps::default() })
+    }
+
+    /// The rows of each refund of a record, or what else it is.
+    fn read(keys: &str, record: &str) -> Vec<String> {
+        let (fields, maps) = compiled(keys);
         let mut captured = Captured::new(&maps);
         assert!(captured.walk(&maps, record.as_bytes()));
         let (ids, sku_prefix) = (IdPrefix::new(Some("north:".to_owned())), IdPrefix::default());
@@ -621,10 +626,7 @@ mod tests {
     /// How many refunds a record lists, and how many values of another shape.
     fn listed(list: &str, record: &str) -> (usize, u64) {
         let keys = format!("list = '{list}', refund_id = 'id', created_at = 'at', amount = 'a'");
-        let profile = orders_profile(&format!("[orders]\nrefunds = {{ {keys} }}")).unwrap();
-        let mut trie = PathTrie::default();
-        let fields = RefundFields::compile(profile.refunds.as_ref().unwrap(), &mut trie);
-        let maps = Maps { record: trie, ..Maps::default() };
+        let (fields, maps) = compiled(&keys);
         let mut captured = Captured::new(&maps);
         assert!(captured.walk(&maps, record.as_bytes()));
         let listed = fields.listed(&captured.cells);

@@ -10,7 +10,7 @@ use crate::{
     model::Dt,
     report::{self, Summary},
     store::{
-        self, Key, Output, StoreError,
+        Key, Output, StoreError,
         places::{self, SideFact},
     },
     warehouse::redshift::{self, Changes, DayChanges, RunManifest, SideChanges},
@@ -48,7 +48,7 @@ pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Resul
     let mut stored = BTreeSet::new();
     for &dt in &days {
         if let Some(entry) = state.partitions.get(&dt)
-            && (output.folder().is_none() || store::exists(&output.at(entry.key(dt)))?)
+            && output.still_has(&entry.key(dt))?
         {
             stored.insert(dt);
         }

@@ -254,6 +254,7 @@ mod tests {
         assert_eq!(window_parameter(&source("https://h/o?from=2026-01-01")).as_deref(), Some("from"));
         assert_eq!((window_parameter(&source(plain)), window_parameter(&source("o.ndjson"))), (None, None));
     }
+
     fn plain() -> (Settings, Source) {
         (Settings::plain(std::path::PathBuf::from("output")), "o.ndjson".parse::<Location>().unwrap().into())
     }

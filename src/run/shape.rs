@@ -2,10 +2,13 @@
 
 use crate::{
     model::{DimensionSpec, FieldPath, Level},
-    normalize::{Mapping, RECORD_FIELDS, ReadPaths},
+    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, ReadPaths},
     settings::{FieldRule, Profile},
     source::{PathReading, RecordShape},
 };
+
+/// The field of a line that has its sku.
+const SKU: &str = "sku";
 
 /// Of orders, without extra columns.
 pub(super) fn of_orders(profile: &Profile) -> RecordShape {
@@ -32,22 +35,39 @@ pub(super) fn of_mapped(mapping: &Mapping<'_>, profile: &Profile) -> RecordShape
         of_line: parsed(&["sku", "quantity", "qty"]),
         columns: ReadPaths::of(&Mapping { profile: Some(profile), ..*mapping }).column_names().into_iter().collect(),
         readings: readings(mapping, profile),
+        sku: sku_readings(profile),
         ..RecordShape::default()
     }
 }
 
 /// What each field of an order counts as missing, by its paths.
 fn readings(mapping: &Mapping<'_>, profile: &Profile) -> Vec<PathReading> {
-    let of_rule = |rule: &FieldRule| {
-        rule.paths.iter().map(|path| PathReading { path: path.clone(), missing: rule.missing.clone() }).collect::<Vec<_>>()
-    };
-    let of_field = |&(name, defaults): &(&str, &'static [&'static str])| match profile.fields.get(name) {
-        Some(rule) => of_rule(rule),
-        None => parsed(defaults).into_iter().map(|path| PathReading { path, missing: Vec::new() }).collect(),
-    };
+    let of_field = |&(name, defaults): &(&str, &'static [&'static str])| readings_of(profile.fields.get(name), defaults);
     let columns = mapping.columns.iter().filter(|column| column.level == Level::Record).map(|column| &column.rule);
     let amounts = profile.totals.iter().flat_map(|totals| totals.amounts.values()).map(|amount| &amount.field);
-    RECORD_FIELDS.iter().flat_map(of_field).chain(columns.chain(amounts).flat_map(of_rule)).collect()
+    RECORD_FIELDS.iter().flat_map(of_field).chain(columns.chain(amounts).flat_map(readings_of_rule)).collect()
+}
+
+/// The same of the sku of a line.
+fn sku_readings(profile: &Profile) -> Vec<PathReading> {
+    let defaults = LINE_FIELDS.iter().filter(|(name, _)| *name == SKU).flat_map(|(_, defaults)| *defaults);
+    readings_of(profile.line_fields.get(SKU), defaults)
+}
+
+/// What a field counts as missing, by the paths of its rule, or else by its default ones.
+fn readings_of<'p>(rule: Option<&FieldRule>, defaults: impl IntoIterator<Item = &'p &'static str>) -> Vec<PathReading> {
+    match rule {
+        Some(rule) => readings_of_rule(rule),
+        None => parsed(defaults).into_iter().map(|path| PathReading { path, missing: Vec::new() }).collect(),
+    }
+}
+
+fn readings_of_rule(rule: &FieldRule) -> Vec<PathReading> {
+    let missing = |path: &FieldPath| {
+        let of_path = rule.own.get(path).into_iter().flat_map(|own| &own.missing);
+        rule.missing.iter().chain(of_path).cloned().collect()
+    };
+    rule.paths.iter().map(|path| PathReading { path: path.clone(), missing: missing(path) }).collect()
 }
 
 /// Of users or products. Their list counts by `id` where they have one: several may share the key of the dimension.

@@ -14,7 +14,7 @@ use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
     settings::Settings,
     store::{
-        self, Output, StoreError,
+        Output, StoreError,
         places::{self, SideFact},
     },
     warehouse::redshift::{
@@ -490,9 +490,8 @@ impl<'a> Warehouse<'a> {
     fn partitions(&self) -> Result<BTreeMap<Dt, PathBuf>, RunError> {
         let mut files = BTreeMap::new();
         for (dt, key) in layer::stored_partition_files(&self.output)? {
-            let path = self.output.at(key);
-            if self.output.folder().is_none() || store::exists(&path)? {
-                files.insert(dt, path);
+            if self.output.still_has(&key)? {
+                files.insert(dt, self.output.at(key));
             }
         }
         Ok(files)

@@ -230,6 +230,14 @@ impl Output {
         format!("{}/{key}", self.location().trim_end_matches('/'))
     }
 
+    /// Whether a file that a commit names stands at its place. In a bucket the commit alone says so.
+    ///
+    /// # Errors
+    /// I/O errors (exit 5).
+    pub fn still_has(&self, key: &Key) -> Result<bool, StoreError> {
+        if self.folder().is_none() { Ok(true) } else { disk::exists(&self.at(key)) }
+    }
+
     /// A local file with the content of an object; `None` where there is none. A copy is made again each time.
     ///
     /// # Errors

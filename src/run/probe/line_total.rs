@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::{
     Proposal,
-    propose::{Document, at, plain},
+    propose::{Document, at},
 };
-use crate::model::{FieldPath, counted};
+use crate::model::{FieldPath, counted, plain_name};
 
 /// What the total of a line may be called, the likeliest first.
 const NAMES: [&str; 14] = [
@@ -78,14 +78,14 @@ pub(super) fn unit_price(orders: &[Vec<Value>], document: &Document<'_>, priced:
             && pairs.iter().all(|(price, _, product)| price == product)
             && pairs.iter().any(|(price, piece, _)| price != piece)
     };
-    let is_named = |path: &&FieldPath| path.steps().last().is_some_and(|step| UNIT_PRICES.contains(&plain(step).as_str()));
+    let is_named = |path: &&FieldPath| path.steps().last().is_some_and(|step| UNIT_PRICES.contains(&plain_name(step).as_str()));
     let path = document.paths().filter(|path| *path != priced.price).filter(is_named).find(gives_it)?;
     let because = format!("quantity times it gives `{}`, which is the total of a line", priced.price);
     Some(Proposal { path: path.to_string(), because, more: None, others: Vec::new() })
 }
 
 fn candidate<'p>(lines: &[&Value], priced: &PricedBy<'_>, path: &'p FieldPath) -> Option<Candidate<'p>> {
-    let rank = NAMES.iter().position(|name| path.steps().last().is_some_and(|step| plain(step) == *name))?;
+    let rank = NAMES.iter().position(|name| path.steps().last().is_some_and(|step| plain_name(step) == *name))?;
     if path == priced.price || priced.quantity == Some(path) {
         return None;
     }

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use super::{Evidence, Proposal};
 use crate::{
-    model::{FieldPath, MinorUnits, UtcMicros, counted, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole},
+    model::{
+        FieldPath, MinorUnits, UtcMicros, counted, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole,
+        plain_name,
+    },
     settings::toml_text,
     source::PageKind,
 };
@@ -136,10 +139,6 @@ pub(super) fn is_filled(value: &Value) -> bool {
     }
 }
 
-pub(super) fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
-}
-
 /// What is known when a path is proposed.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'k> {
@@ -179,13 +178,13 @@ impl<'v> Document<'v> {
         });
         let (_, path, values) = found
             .filter_map(|(path, values)| {
-                let steps: Vec<_> = path.steps().iter().map(|step| plain(step)).collect();
+                let steps: Vec<_> = path.steps().iter().map(|step| plain_name(step)).collect();
                 let joined = steps.iter().rev().take(2).rev().cloned().collect::<String>();
                 let rank = names.iter().position(|name| steps.last().is_some_and(|last| last == name) || joined == *name)?;
                 Some((rank, path, values))
             })
             .min_by_key(|(rank, path, _)| (*rank, path.steps().len()))?;
-        let is_id = plain(path.steps().last()?).ends_with("id");
+        let is_id = plain_name(path.steps().last()?).ends_with("id");
         if is_id && distinct(values) <= distinct(used_values) {
             return None;
         }
@@ -215,7 +214,7 @@ impl<'v> Document<'v> {
                 return None;
             }
             let Fit { score: fits, more, looks } = fits(column, values, known.kind)?;
-            let is_named = |name: &str| path.steps().last().is_some_and(|step| plain(step) == name);
+            let is_named = |name: &str| path.steps().last().is_some_and(|step| plain_name(step) == name);
             let named = match name_score(path, names) {
                 // Everything has an id: any other name of a sku is likelier.
                 Some(_) if column == "sku" && is_named("id") => Some(1),
@@ -252,7 +251,7 @@ impl<'v> Document<'v> {
     /// Another path of a sku, for documents that have none at this one.
     fn other_skus(&self, known: &Known<'_>, path: &FieldPath) -> Vec<String> {
         const ENDS: [&str; 7] = ["sku", "code", "id", "number", "no", "name", "title"];
-        let is_named = |path: &FieldPath| path.steps().last().is_some_and(|step| ENDS.iter().any(|end| plain(step).ends_with(end)));
+        let is_named = |path: &FieldPath| path.steps().last().is_some_and(|step| ENDS.iter().any(|end| plain_name(step).ends_with(end)));
         let is_there = |document: &Value, path: &FieldPath| at(document, path).is_some_and(is_filled);
         let without: Vec<&Value> = self.documents.iter().filter(|document| !is_there(document, path)).collect();
         if without.is_empty() {
@@ -284,7 +283,7 @@ impl<'v> Document<'v> {
         const PRICES: [&str; 6] = ["unitprice", "price", "priceeach", "unitamount", "pricecents", "unitpricecents"];
         let has = |column: &str, names: &[&str]| {
             let is_named =
-                |path: &FieldPath| path.steps().len() == 1 && path.steps().iter().any(|step| names.contains(&plain(step).as_str()));
+                |path: &FieldPath| path.steps().len() == 1 && path.steps().iter().any(|step| names.contains(&plain_name(step).as_str()));
             self.candidates(column, known).iter().any(|candidate| is_named(candidate.path))
         };
         has("sku", &SKUS) && has("unit_price", &PRICES)
@@ -314,12 +313,12 @@ fn parent(path: &FieldPath) -> FieldPath {
 }
 
 fn is_later(path: &FieldPath) -> bool {
-    path.steps().last().is_some_and(|step| LATER.iter().any(|word| plain(step).contains(word)))
+    path.steps().last().is_some_and(|step| LATER.iter().any(|word| plain_name(step).contains(word)))
 }
 
 /// Whether a name says that the amount is in minor units.
 pub(super) fn is_minor(path: &FieldPath) -> bool {
-    let shown = plain(&path.to_string());
+    let shown = plain_name(&path.to_string());
     // A percentage is no amount.
     ["cent", "minor"].iter().any(|word| shown.contains(word)) && !shown.contains("percent")
 }
@@ -363,7 +362,7 @@ fn objects(value: &Value, path: &FieldPath, each: &mut impl FnMut(FieldPath, &se
 fn is_line(object: &serde_json::Map<String, Value>) -> bool {
     let has = |column: &str, without: &str| {
         let names = NAMES.iter().find(|(name, _)| *name == column).map_or(&[][..], |(_, names)| *names);
-        let is_named = |key: &String| plain(key) != without && names.contains(&plain(key).as_str());
+        let is_named = |key: &String| plain_name(key) != without && names.contains(&plain_name(key).as_str());
         object.iter().any(|(key, value)| is_named(key) && matches!(value, Value::String(_) | Value::Number(_)))
     };
     has("sku", "id") || has("unit_price", "") && has("quantity", "")
@@ -383,7 +382,7 @@ fn collect<'v>(value: &'v Value, path: &FieldPath, into: &mut BTreeMap<FieldPath
 
 /// How well a path is named for a field: the last step as a known name, or with the one before it.
 fn name_score(path: &FieldPath, names: &[&str]) -> Option<u32> {
-    let steps: Vec<_> = path.steps().iter().map(|step| plain(step)).collect();
+    let steps: Vec<_> = path.steps().iter().map(|step| plain_name(step)).collect();
     let last = steps.last()?;
     let joined = steps.iter().rev().take(2).rev().cloned().collect::<String>();
     let rank = |text: &str| names.iter().position(|name| *name == text);
@@ -485,7 +484,7 @@ pub(super) fn pagination(body: &Value, records_at: Option<&str>) -> Option<Evide
     let find = |test: &dyn Fn(&str, &Value) -> bool| {
         values.iter().find_map(|(path, found)| {
             let value = *found.first()?;
-            test(&plain(path.steps().last()?), value).then(|| (path.to_string(), value.clone()))
+            test(&plain_name(path.steps().last()?), value).then(|| (path.to_string(), value.clone()))
         })
     };
     let is_url =

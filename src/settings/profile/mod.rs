@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, MergeBy, RepeatedSku, When};
-use crate::model::{FieldPath, MinorUnits, QuantityType, Severity, UtcMicros, equal_numbers};
+use crate::model::{FieldPath, MinorUnits, QuantityType, Severity, UtcMicros, is_same_value};
 
 /// A path beneath a URL, which may have a path of its own.
 pub fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
@@ -406,7 +406,7 @@ impl SkipValues {
     /// Whether a value is one of these. Numbers are compared by value: `0`, `0.0` and `"0.00"` are the same.
     pub fn take(&self, value: SkipCandidate<'_>) -> bool {
         let is_among = |texts: &[String]| match value {
-            SkipCandidate::Text(text) => texts.iter().any(|known| known == text || equal_numbers(known, text)),
+            SkipCandidate::Text(text) => texts.iter().any(|known| is_same_value(known, text)),
             SkipCandidate::Missing | SkipCandidate::Other => false,
         };
         let is_missing = value == SkipCandidate::Missing;

@@ -4,7 +4,7 @@
 //! Does not decide what becomes of a body: `http` and `files` do. Where a profile names the place of the records, no
 //! other place counts.
 
-use super::{Envelope, List, Node, OVERSIZED, RECORD_KEYS, RecordShape};
+use super::{Envelope, List, Node, RECORD_KEYS, RecordShape, cut::is_cut};
 use crate::model::FieldPath;
 
 /// The depth at which records are looked for within an object: `orders.edges.0.node`.
@@ -14,7 +14,7 @@ const DEPTH: usize = 3;
 pub(in crate::source) fn passed_over<'e>(envelope: &'e Envelope, records: Option<&FieldPath>, shape: &RecordShape) -> Vec<&'e str> {
     let List::Found(read) = &envelope.list else { return Vec::new() };
     let holds_records = |node: &Node| match node {
-        Node::Array(elements) => elements.iter().any(|element| matches!(element, Node::Object(_)) || is_oversized(element)),
+        Node::Array(elements) => elements.iter().any(|element| matches!(element, Node::Object(_)) || is_cut(element)),
         Node::Object(_) => holds_a_record(node, shape, DEPTH),
         _ => false,
     };
@@ -39,7 +39,7 @@ fn other_keys<'e>(envelope: &'e Envelope, records: Option<&FieldPath>) -> impl I
 
 /// Whether an object may hold records: one with nothing but texts and numbers describes the list.
 fn may_hold_records(node: &Node) -> bool {
-    let may_be_record = |inner: &Node| matches!(inner, Node::Object(pairs) if !pairs.is_empty()) || is_oversized(inner);
+    let may_be_record = |inner: &Node| matches!(inner, Node::Object(pairs) if !pairs.is_empty()) || is_cut(inner);
     node.pairs().iter().any(|(_, value)| match value {
         Node::Array(elements) => elements.iter().any(may_be_record),
         value => may_be_record(value),
@@ -48,17 +48,12 @@ fn may_hold_records(node: &Node) -> bool {
 
 /// Whether a value is a record, or holds one.
 fn holds_a_record(node: &Node, shape: &RecordShape, depth: usize) -> bool {
-    let within = |inner: &Node| is_oversized(inner) || (depth > 0 && holds_a_record(inner, shape, depth - 1));
+    let within = |inner: &Node| is_cut(inner) || (depth > 0 && holds_a_record(inner, shape, depth - 1));
     match node {
         Node::Object(pairs) => shape.has_id_and_time(node) || pairs.iter().any(|(_, value)| within(value)),
         Node::Array(elements) => elements.iter().any(within),
         _ => false,
     }
-}
-
-/// Whether this stands for what was too large to keep.
-fn is_oversized(node: &Node) -> bool {
-    matches!(node, Node::Text(text) if text == OVERSIZED)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ const MISMATCH: &str = "brackets that do not match";
 /// Replaces the text of a value that is too large to keep, and the content of such an object or array.
 pub(in crate::source) const OVERSIZED: &str = "\u{0}";
 
-/// Whether a list or an object was too large to keep.
+/// Whether a value was too large to keep.
 pub(in crate::source) fn is_cut(value: &Node) -> bool {
     match value {
         Node::Array(elements) => matches!(elements.as_slice(), [Node::Text(text)] if text == OVERSIZED),

@@ -29,6 +29,11 @@ impl Node {
         serde_json::from_str::<&RawValue>(text).map_err(|error| error.to_string()).and_then(|raw| Node::of(raw, 0))
     }
 
+    /// Reads the bytes of a record or an element; `None` if they are no JSON.
+    pub(in crate::source) fn of_bytes(bytes: &[u8]) -> Option<Node> {
+        Node::parse(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
     fn of(raw: &RawValue, depth: usize) -> Result<Node, String> {
         let text = raw.get();
         Ok(match text.as_bytes().first() {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{Envelope, List, Node, cut::is_cut, lone_error, lone_message, reported_error};
-use crate::model::{FieldPath, equal_numbers, whole_number_text};
+use crate::model::{FieldPath, is_same_value, whole_number_text};
 
 /// The seed of the hash of a record without an id, so that it differs from the hash of every id.
 const WITHOUT_ID: u64 = 1;
@@ -35,6 +35,8 @@ pub struct RecordShape {
     pub columns: Vec<String>,
     /// The fields of an order that are read from paths: what each counts as missing.
     pub readings: Vec<PathReading>,
+    /// Where a line has its sku, in the order in which the paths are tried.
+    pub sku: Vec<PathReading>,
     /// Which elements of a list are errors.
     pub errors: ErrorElements,
 }
@@ -49,7 +51,7 @@ pub enum ErrorElements {
     Lone,
 }
 
-/// A path that a field of an order reads.
+/// A path that a field of an order or of a line reads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PathReading {
     /// The path.
@@ -99,7 +101,7 @@ impl RecordShape {
             return false;
         }
         let List::Found(_) = &envelope.list else { return true };
-        let mut nodes = elements.filter_map(|element| Node::parse(std::str::from_utf8(element).ok()?).ok());
+        let mut nodes = elements.filter_map(Node::of_bytes);
         self.has_lines(&envelope.root) && !nodes.any(|node| self.is_order(&node))
     }
 
@@ -114,8 +116,7 @@ impl RecordShape {
 
     /// The same of the bytes of an element.
     pub(in crate::source) fn is_order_bytes(&self, element: &[u8]) -> bool {
-        let node = std::str::from_utf8(element).ok().and_then(|text| Node::parse(text).ok());
-        node.is_some_and(|node| self.is_order(&node))
+        Node::of_bytes(element).is_some_and(|node| self.is_order(&node))
     }
 
     fn has_lines(&self, node: &Node) -> bool {
@@ -147,7 +148,7 @@ impl RecordShape {
             return None;
         }
         let mut errors = elements.map(|element| {
-            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !self.has_id(node))?;
+            let node = Node::of_bytes(element).filter(|node| !self.has_id(node))?;
             let error = match self.errors {
                 ErrorElements::WithoutId => reported_error(&node),
                 ErrorElements::Lone => lone_error(&node),
@@ -179,7 +180,7 @@ fn texts<'n>(root: &'n Node, paths: &'n [FieldPath]) -> impl Iterator<Item = &'n
 
 /// Whether a text is one of the values that count as missing: `0`, `0.0` and `-0` are the same.
 pub(in crate::source) fn is_among(missing: &[String], text: &str) -> bool {
-    missing.iter().map(|missing| missing.trim()).any(|missing| missing == text || equal_numbers(missing, text))
+    missing.iter().any(|missing| is_same_value(missing.trim(), text))
 }
 
 /// The text of the id at the rest of a path, if there is one. `7`, `7.0` and `7e0` are the same id.

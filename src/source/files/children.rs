@@ -115,8 +115,7 @@ pub(super) fn read_families(
 
 /// Whether a record of a document names a parent: then it is a child, and no record.
 pub(super) fn names_parent(record: &[u8], rules: &ChildLines) -> bool {
-    let node = std::str::from_utf8(record).ok().and_then(|text| Node::parse(text).ok());
-    node.is_some_and(|node| node.at(&rules.parent).is_some())
+    Node::of_bytes(record).is_some_and(|node| node.at(&rules.parent).is_some())
 }
 
 /// A record with its children, and the line that it began on.

@@ -168,7 +168,6 @@ fn begins_envelope(beginning: &[u8], shape: &RecordShape) -> bool {
 /// Whether an envelope has a list of records and is not itself a record. `elements` are those of the list that is read.
 fn holds_list<'a>(envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]> + Clone, shape: &RecordShape) -> bool {
     let Envelope { root, list, .. } = envelope;
-    let parsed = |element: &[u8]| Node::parse(str::from_utf8(element).ok()?).ok();
     let has = |names: &[&str], paths: &[FieldPath]| {
         names.iter().any(|name| root.get(name).is_some_and(|value| *value != Node::Null))
             || paths.iter().any(|path| root.at(path).and_then(Node::text).is_some())
@@ -185,7 +184,7 @@ fn holds_list<'a>(envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]> 
         let Some(Node::Array(kept)) = root.get(key) else { return false };
         let is_read = matches!(list, List::Found(read) if read == key);
         let is_order = match *key {
-            "items" if is_read => are_lines(&mut elements.clone().filter_map(parsed)),
+            "items" if is_read => are_lines(&mut elements.clone().filter_map(Node::of_bytes)),
             "items" => are_lines(&mut kept.iter().cloned()),
             _ => has_id && has_time,
         };

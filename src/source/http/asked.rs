@@ -14,12 +14,11 @@ use super::{
     request::Requester,
 };
 use crate::{
-    model::FieldPath,
     net::redact,
-    settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, Profile, joined, says_some},
+    settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
     source::{
         Completeness, CompletenessStatus, Query, RecordShape, SourceError, asked_key,
-        body::{ErrorElements, Node, PathReading},
+        body::{ErrorElements, Node},
         counters::LineListEnd,
         url_query,
     },
@@ -30,9 +29,6 @@ const ID: &str = "id";
 
 /// Keys of the id of a line, which no other element of a list has for its own id.
 const LINE_IDS: [&str; 7] = ["line_item_id", "lineItemId", "line_id", "lineId", "order_item_id", "orderItemId", "OrderItemId"];
-
-/// Where a line has its sku, if the profile does not say it (contract, Orders).
-const SKU: [&str; 4] = ["sku", "product_id", "productId", "id"];
 
 /// How often a list is read before it counts as one that never stands still.
 const MOST_READINGS: u32 = 3;
@@ -85,7 +81,7 @@ impl<'a> AskedReader<'a> {
             RecordShape { id, errors: ErrorElements::Lone, ..RecordShape::default() }
         };
         let ids = ElementIds { shape: shape(&[ID]), sku: Vec::new() };
-        let line_ids = ElementIds { shape: shape(&[LINE_IDS.as_slice(), &[ID]].concat()), sku: sku_readings(query.profile) };
+        let line_ids = ElementIds { shape: shape(&[LINE_IDS.as_slice(), &[ID]].concat()), sku: query.shape.sku.clone() };
         Ok(AskedReader { request, query, requester, ids, line_ids })
     }
 
@@ -133,8 +129,7 @@ impl<'a> AskedReader<'a> {
         if self.query.filter.is_some_and(|filter| !filter.takes(record)) {
             return Wanted::Nothing;
         }
-        let node = std::str::from_utf8(record).ok().and_then(|text| Node::parse(text).ok());
-        let Some(node) = node.filter(|node| matches!(node, Node::Object(_))) else { return Wanted::Nothing };
+        let Some(node) = Node::of_bytes(record).filter(|node| matches!(node, Node::Object(_))) else { return Wanted::Nothing };
         let is_wanted = match &self.request.when {
             None => true,
             Some(path) => asked.is_said_by(node.at(path)),
@@ -193,17 +188,6 @@ impl<'a> AskedReader<'a> {
             _ => {}
         }
     }
-}
-
-/// Where the lines of a source have their sku.
-fn sku_readings(profile: &Profile) -> Vec<PathReading> {
-    let Some(rule) = profile.line_fields.get("sku") else {
-        return SKU.iter().filter_map(|path| Some(PathReading { path: path.parse().ok()?, missing: Vec::new() })).collect();
-    };
-    let missing = |path: &FieldPath| -> Vec<String> {
-        rule.missing.iter().chain(rule.own.get(path).into_iter().flat_map(|own| &own.missing)).cloned().collect()
-    };
-    rule.paths.iter().map(|path| PathReading { path: path.clone(), missing: missing(path) }).collect()
 }
 
 /// Whose list is to be asked for.

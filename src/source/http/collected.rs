@@ -35,7 +35,7 @@ impl ElementIds {
         if self.sku.is_empty() {
             return None;
         }
-        let node = Node::parse(std::str::from_utf8(element).ok()?).ok()?;
+        let node = Node::of_bytes(element)?;
         let has_sku =
             |reading: &&PathReading| node.at(&reading.path).and_then(Node::text).is_some_and(|sku| !is_among(&reading.missing, sku));
         self.sku.iter().find(has_sku).map(|reading| &reading.path)

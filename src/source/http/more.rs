@@ -40,8 +40,7 @@ impl<'a> MoreReader<'a> {
 
     /// The members that belong to a record.
     async fn of_record(&self, record: &[u8], page: &Fetched) -> Result<Vec<Vec<u8>>, SourceError> {
-        let text = std::str::from_utf8(record).ok();
-        let Some(node) = text.and_then(|text| Node::parse(text).ok()).filter(|node| matches!(node, Node::Object(_))) else {
+        let Some(node) = Node::of_bytes(record).filter(|node| matches!(node, Node::Object(_))) else {
             return Ok(Vec::new());
         };
         if self.request.when.as_ref().is_some_and(|when| !holds(when, &node)) {

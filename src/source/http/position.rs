@@ -5,6 +5,8 @@
 
 use reqwest::Url;
 
+use crate::model::plain_name;
+
 /// The parameters of page numbers and offsets. Compared without case and punctuation: `page[number]` is `pagenumber`.
 const POSITIONS: [&str; 20] = [
     "page",
@@ -73,7 +75,7 @@ pub(super) enum Position {
 pub(super) fn between(from: &Url, next: &Url) -> Option<Position> {
     let known: Vec<_> = from.query_pairs().collect();
     let changed: Vec<_> = next.query_pairs().filter(|pair| !known.contains(pair)).collect();
-    if changed.iter().any(|(name, value)| !value.is_empty() && CURSORS.contains(&plain(name).as_str())) {
+    if changed.iter().any(|(name, value)| !value.is_empty() && CURSORS.contains(&plain_name(name).as_str())) {
         return None;
     }
     changed.iter().find_map(|(name, value)| of_parameter(name, value)).or_else(|| in_path(from, next))
@@ -81,12 +83,8 @@ pub(super) fn between(from: &Url, next: &Url) -> Option<Position> {
 
 /// The position that a parameter with this value is.
 pub(super) fn of_parameter(name: &str, value: &str) -> Option<Position> {
-    let is_position = POSITIONS.contains(&plain(name).as_str()) && value.trim().parse::<u64>().is_ok();
+    let is_position = POSITIONS.contains(&plain_name(name).as_str()) && value.trim().parse::<u64>().is_ok();
     is_position.then_some(if name == "page" { Position::Page } else { Position::Other })
-}
-
-fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect()
 }
 
 /// The position in a path such as `/orders/page/2`.
